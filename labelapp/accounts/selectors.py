@@ -1,0 +1,105 @@
+"""Reads about people that join."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Greatest
+from django.utils import timezone
+
+from labelapp.accounts.access import projects_of
+from labelapp.accounts.languages import language_name
+from labelapp.accounts.sensitivity import CATEGORIES, category_label
+from labelapp.models import Annotation, Annotator, Batch, Draft, Invitation, Membership, Pool, Project, Role, User
+
+
+@dataclass(frozen=True)
+class Member:
+    """A membership in force with what is known about the person's labeling."""
+
+    membership: Membership
+    annotator: Annotator
+    last_active: datetime | None
+
+    @property
+    def languages(self) -> list[str]:
+        """Names of the languages the person reads."""
+        return [language_name(code) for code in self.annotator.languages]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the home page says about one project of a person."""
+
+    membership: Membership
+    labels: int
+    labels_this_week: int
+    has_open_batch: bool
+
+    @property
+    def only_labels(self) -> bool:
+        """Whether the person has nothing but labeling to do here."""
+        return self.membership.role == Role.LABELER
+
+
+def memberships_in(project: Project) -> QuerySet[Membership]:
+    """The project's memberships in force with their people, admins first, then by name."""
+    return (
+        Membership.objects.select_related("user", "project")
+        .filter(project=project, ended_at__isnull=True)
+        .order_by("role", "user__name", "pk")
+    )
+
+
+def members_of(memberships: Sequence[Membership]) -> list[Member]:
+    """Add annotator and last activity to memberships of one project, in one query for any number of them."""
+    last_label = Annotation.objects.filter(annotator=OuterRef("pk")).order_by("-created_at").values("created_at")[:1]
+    last_draft = Draft.objects.filter(annotator=OuterRef("pk")).order_by("-saved_at").values("saved_at")[:1]
+    annotators = {
+        annotator.user_id: annotator
+        for annotator in Annotator.objects.filter(
+            project__in={membership.project_id for membership in memberships},
+            user__in=[membership.user_id for membership in memberships],
+        ).annotate(last_active=Greatest(Subquery(last_label), Subquery(last_draft)))
+    }
+    return [
+        Member(membership, annotator, annotator.last_active)
+        for membership in memberships
+        if (annotator := annotators.get(membership.user_id))
+    ]
+
+
+def invitations_open(project: Project) -> QuerySet[Invitation]:
+    """Links that somebody could still join by, newest first."""
+    return (
+        Invitation.objects.select_related("created_by")
+        .filter(project=project, accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=timezone.now())
+        .order_by("-created_at", "-pk")
+    )
+
+
+def desks_of(user: User) -> list[Desk]:
+    """The person's projects with how much they labeled in each, in two queries for any number of projects."""
+    own = Q(annotations__supersedes__isnull=True)
+    week = Q(annotations__created_at__gte=timezone.now() - timedelta(days=7))
+    counts = {
+        project: (labels, this_week)
+        for project, labels, this_week in Annotator.objects.filter(user=user).values_list(
+            "project",
+            Count("annotations", filter=own),
+            Count("annotations", filter=own & week),
+        )
+    }
+    open_batches = Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN)
+    return [
+        Desk(membership, *counts.get(membership.project_id, (0, 0)), has_open_batch=membership.has_open_batch)
+        for membership in projects_of(user).annotate(has_open_batch=Exists(open_batches))
+    ]
+
+
+def sensitive_categories(project: Project, annotator: Annotator) -> dict[str, str]:
+    """Categories a person can accept, by key: ours, those of the project's work, and those accepted before."""
+    pools = Pool.objects.filter(batch__project=project).exclude(sensitivity=[]).values_list("sensitivity", flat=True)
+    found = {key for keys in pools.distinct() for key in keys} | set(annotator.accepts_sensitive)
+    return CATEGORIES | {key: category_label(key) for key in sorted(found - CATEGORIES.keys())}

@@ -1,0 +1,166 @@
+"""Pages about people: home, invitations, members, one's own profile."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from labelapp.accounts import selectors
+from labelapp.accounts.access import membership_for, projects_of
+from labelapp.accounts.adapter import SESSION_KEY
+from labelapp.accounts.forms import InvitationForm, MemberForm, ProfileForm
+from labelapp.accounts.requests import SignedInRequest, posted
+from labelapp.accounts.services import (
+    annotator_update,
+    invitation_accept,
+    invitation_create,
+    invitation_find,
+    invitation_revoke,
+    membership_end,
+    membership_grant,
+)
+from labelapp.errors import DomainError
+from labelapp.models import Annotator, Invitation, Membership, Role
+
+MEMBERS_PER_PAGE = 50
+
+
+@require_GET
+def home(request: SignedInRequest) -> HttpResponse:
+    """Where a person starts: what they can label, and what they look after."""
+    return render(request, "home.html", {"desks": selectors.desks_of(request.user)})
+
+
+@login_not_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """What an invitation link opens. The secret is the access check."""
+    found = invitation_find(secret)
+    if found is None:
+        return render(request, "accounts/invitation_gone.html", status=410)
+    held = projects_of(request.user).filter(project=found.project).first()
+    # Somebody who gains nothing by it must not use up the link, which was meant for somebody else.
+    gains = held is None or Role(held.role).rank < Role(found.role).rank
+    if request.user.is_authenticated and request.method == "POST" and gains:
+        invitation_accept(secret=secret, user=request.user)
+        request.session.pop(SESSION_KEY, None)
+        messages.success(request, f"Welcome to {found.project.name}.")
+        return redirect("home")
+    if not request.user.is_authenticated:
+        request.session[SESSION_KEY] = secret
+    return render(request, "accounts/invitation.html", {"invitation": found, "held": held, "gains": gains})
+
+
+@require_GET
+def members(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Who is in the project, and which links are out."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    page = Paginator(selectors.memberships_in(membership.project), MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "membership": membership,
+        "page_obj": page,
+        "members": selectors.members_of(list(page)),
+        "invitations": selectors.invitations_open(membership.project),
+    }
+    return render(request, "accounts/members.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def member_update(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Change a member's role, skills and group."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    member = get_object_or_404(selectors.memberships_in(membership.project), pk=pk)
+    annotator = get_object_or_404(Annotator, project=membership.project, user=member.user)
+    initial = {"role": member.role, "skills": annotator.skills, "group": annotator.group}
+    form = MemberForm(posted(request), initial=initial)
+    if form.is_valid() and _member_save(request, form, member, annotator):
+        messages.success(request, f"Saved: {member.user.get_full_name()}.")
+        left = member.user_id == request.user.pk and form.cleaned_data["role"] != Role.ADMIN
+        return redirect("home") if left else redirect("members", slug)
+    return render(
+        request,
+        "accounts/member.html",
+        {"membership": membership, "member": member, "annotator": annotator, "form": form},
+    )
+
+
+@require_POST
+def member_end(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Close the project to a member."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    member = get_object_or_404(selectors.memberships_in(membership.project), pk=pk)
+    membership_end(membership=member, actor=request.user)
+    messages.success(request, f"{member.user.get_full_name()} is no longer a member. What they did stays.")
+    return redirect("home") if member.user_id == request.user.pk else redirect("members", slug)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def invitation_new(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Make an invitation link and show it, this once."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    form = InvitationForm(posted(request))
+    if not form.is_valid():
+        return render(request, "accounts/invitation_form.html", {"membership": membership, "form": form})
+    made, secret = invitation_create(
+        project=membership.project,
+        role=Role(form.cleaned_data["role"]),
+        note=form.cleaned_data["note"],
+        created_by=request.user,
+    )
+    link = request.build_absolute_uri(reverse("invitation", args=[secret]))
+    return render(
+        request, "accounts/invitation_link.html", {"membership": membership, "invitation": made, "link": link}
+    )
+
+
+@require_POST
+def invitation_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Make an open link worthless."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    found = get_object_or_404(Invitation, project=membership.project, pk=pk)
+    invitation_revoke(invitation=found, actor=request.user)
+    messages.success(request, "The link no longer works.")
+    return redirect("members", slug)
+
+
+@require_http_methods(["GET", "POST"])
+def profile(request: SignedInRequest, slug: str) -> HttpResponse:
+    """What a person reads, and what they are willing to see, in one project."""
+    membership = membership_for(request.user, slug)
+    annotator = get_object_or_404(Annotator, project=membership.project, user=request.user)
+    form = ProfileForm(
+        posted(request),
+        initial={"languages": annotator.languages, "accepts_sensitive": annotator.accepts_sensitive},
+        categories=selectors.sensitive_categories(membership.project, annotator),
+    )
+    if form.is_valid():
+        annotator_update(annotator=annotator, actor=request.user, **form.cleaned_data)
+        messages.success(request, "Saved. It counts from your next task on.")
+        return redirect("profile", slug)
+    return render(request, "accounts/profile.html", {"membership": membership, "form": form, "annotator": annotator})
+
+
+def _member_save(request: SignedInRequest, form: MemberForm, member: Membership, annotator: Annotator) -> bool:
+    """Save both halves or neither; a refusal becomes an error of the role field."""
+    role = Role(form.cleaned_data["role"])
+    try:
+        with transaction.atomic():
+            if role != member.role:
+                membership_grant(project=member.project, user=member.user, role=role, actor=request.user)
+            annotator_update(
+                annotator=annotator,
+                actor=request.user,
+                skills=form.cleaned_data["skills"],
+                group=Annotator.Group(form.cleaned_data["group"]),
+            )
+    except DomainError as refusal:
+        form.add_error("role", refusal.message)
+        return False
+    return True

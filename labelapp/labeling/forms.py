@@ -1,0 +1,116 @@
+"""Forms about batches. The labeling form itself is read by `judgement.py`."""
+
+import re
+from typing import Any
+
+from django import forms
+
+from labelapp.labeling.services.batches import BatchPlan, PromptChoice
+from labelapp.models import Batch, ModelVersion, Project, Prompt, Protocol
+from labelapp.models.tasks import MAX_COMPLETIONS, MAX_OVERLAP
+
+
+class WordsField(forms.CharField):
+    """Words separated by commas or spaces, as a sorted list without doubles."""
+
+    def clean(self, value: Any) -> list[str]:
+        """The words, lower-cased."""
+        text = super().clean(value)
+        words = {word for word in re.split(r"[,\s]+", text.lower()) if word}
+        long = [word for word in words if len(word) > 20]
+        if long:
+            raise forms.ValidationError(f"“{long[0][:30]}” is longer than 20 characters.")
+        return sorted(words)
+
+
+class BatchForm(forms.Form):
+    """A new batch."""
+
+    name = forms.CharField(max_length=100)
+    protocol = forms.ModelChoiceField(Protocol.objects.none(), empty_label=None)
+    k = forms.IntegerField(
+        label="Completions per task",
+        min_value=1,
+        max_value=MAX_COMPLETIONS,
+        initial=4,
+        help_text="At the most. Prompts with more get a random choice, prompts with fewer than two are left out.",
+    )
+    overlap = forms.IntegerField(
+        label="Labels per task", min_value=1, max_value=MAX_OVERLAP, initial=1, help_text="Each by another person."
+    )
+    shared_percent = forms.IntegerField(
+        label="Shared tasks, in percent",
+        min_value=0,
+        max_value=100,
+        initial=15,
+        help_text="A random share that more people label, so that agreement can be measured.",
+    )
+    shared_overlap = forms.IntegerField(
+        label="Labels per shared task", min_value=1, max_value=MAX_OVERLAP, initial=3
+    )
+    priority = forms.IntegerField(initial=0, min_value=-100, max_value=100, help_text="Higher is served first.")
+    deadline = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    skills = WordsField(required=False, help_text="Only people with all of these. Separate with commas.")
+    languages = WordsField(required=False, help_text="Only prompts in these, for example: en, de. Empty takes all.")
+    split = forms.ChoiceField(required=False, choices=[("", "All splits"), *Prompt.Split.choices])
+    source = forms.CharField(required=False, max_length=200, help_text="Only prompts of this source.")
+    tags = WordsField(required=False, help_text="Only prompts with all of these tags.")
+    model_versions = forms.ModelMultipleChoiceField(
+        ModelVersion.objects.none(),
+        required=False,
+        label="Written by",
+        help_text="Only completions of these models. None chosen takes all.",
+        widget=forms.CheckboxSelectMultiple,
+    )
+    limit = forms.IntegerField(
+        required=False, min_value=1, help_text="At most this many prompts, drawn at random. Empty takes all."
+    )
+    open_when_made = forms.BooleanField(required=False, initial=True, label="Open for labeling when its tasks are made")
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.project = project
+        protocols = Protocol.objects.filter(project=project).order_by("name", "-version")
+        self.fields["protocol"].queryset = protocols  # type: ignore[attr-defined]
+        writers = ModelVersion.objects.filter(project=project).order_by("name")
+        self.fields["model_versions"].queryset = writers  # type: ignore[attr-defined]
+
+    def clean_name(self) -> str:
+        """A name of its own within the project."""
+        name: str = self.cleaned_data["name"]
+        if Batch.objects.filter(project=self.project, name=name).exists():
+            raise forms.ValidationError(f"There is already a batch called “{name}”. Choose another name.")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Shared tasks cannot be labelled by fewer people than the others."""
+        data = super().clean() or self.cleaned_data
+        if data.get("shared_overlap", 0) < data.get("overlap", 0):
+            self.add_error("shared_overlap", "This cannot be less than the labels per task.")
+        return data
+
+    def plan(self) -> BatchPlan:
+        """What the form asks of the batch."""
+        data = self.cleaned_data
+        return BatchPlan(
+            name=data["name"],
+            k=data["k"],
+            overlap=data["overlap"],
+            shared_share=data["shared_percent"] / 100,
+            shared_overlap=data["shared_overlap"],
+            priority=data["priority"],
+            deadline=data["deadline"],
+            languages=data["languages"],
+            skills=data["skills"],
+        )
+
+    def choice(self) -> PromptChoice:
+        """Which prompts and completions the form chooses."""
+        data = self.cleaned_data
+        return PromptChoice(
+            split=data["split"],
+            source=data["source"],
+            tags=data["tags"],
+            model_versions=[model.pk for model in data["model_versions"]],
+            limit=data["limit"],
+        )

@@ -1,0 +1,44 @@
+"""The signed slip in every labeling form: who was seated where, since when, and under which key they will submit."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.core import signing
+from django.utils import timezone
+
+from labelapp.errors import DomainError
+from labelapp.labeling.services.annotations import Seating
+from labelapp.labeling.services.seats import LEASE_CAP
+from labelapp.models import Draft, Seat
+
+LIFETIME = timedelta(days=30)
+SALT = "labelapp.seating"
+
+
+def seating_new(*, task_id: int, annotator_id: int, seat: Seat | None, draft: Draft | None) -> Seating:
+    """A fresh slip for a page. Its clock starts when the seat was taken, or a lease before the draft was last saved."""
+    if seat and seat.held_at:
+        opened_at = seat.held_at
+    else:
+        opened_at = draft.saved_at - LEASE_CAP if draft else timezone.now()
+    return Seating(task_id=task_id, annotator_id=annotator_id, key=uuid.uuid4(), opened_at=opened_at)
+
+
+def seating_sign(seating: Seating) -> str:
+    """The slip as text that only this server can have written."""
+    value = [seating.task_id, seating.annotator_id, seating.key.hex, seating.opened_at.isoformat()]
+    return signing.dumps(value, salt=SALT)
+
+
+def seating_read(text: str, *, task_id: int, annotator_id: int) -> Seating:
+    """Read a slip back. Raises DomainError when it was changed, is too old, or is another person's or task's."""
+    try:
+        value = signing.loads(text, salt=SALT, max_age=LIFETIME)
+    except signing.BadSignature:
+        raise DomainError("This form is damaged or older than 30 days. Reload the page; your draft is kept.") from None
+    seating = Seating(
+        task_id=value[0], annotator_id=value[1], key=uuid.UUID(value[2]), opened_at=datetime.fromisoformat(value[3])
+    )
+    if (seating.task_id, seating.annotator_id) != (task_id, annotator_id):
+        raise DomainError("This form belongs to another task or person. Open your next task from the start page.")
+    return seating

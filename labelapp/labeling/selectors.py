@@ -1,0 +1,134 @@
+"""Reads of the labeling room: the sheet of a task, unfinished work, and how far batches have come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from labelapp.labeling.judgement import Sheet
+from labelapp.labeling.presentation import order_shown, questioned_slots
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Question, Seat
+
+
+@dataclass(frozen=True)
+class TaskShown:
+    """A task as one person sees it: no ids of completions, no names of models."""
+
+    task: ComparisonTask
+    sheet: Sheet
+    texts: list[str]
+    draft: Draft | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def task_shown(*, task_id: int, annotator: Annotator) -> TaskShown:
+    """The task with its completions in this person's order, and their draft if there is one."""
+    task = ComparisonTask.objects.select_related("prompt", "batch__protocol", "batch__project").get(pk=task_id)
+    text_of_slot = {
+        row.slot: row.completion.text
+        for row in task.task_completions.select_related("completion").order_by("slot", "-pk")
+    }
+    k, protocol, salt = len(text_of_slot), task.batch.protocol, task.batch.project.salt
+    order = order_shown(salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
+    questioned = questioned_slots(protocol=protocol, salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
+    sheet = Sheet(
+        protocol=protocol,
+        questions=list(protocol.questions.all()),
+        order=order,
+        questioned=frozenset(questioned),
+    )
+    draft = Draft.objects.filter(annotator=annotator, task=task).first()
+    return TaskShown(
+        task=task,
+        sheet=sheet,
+        texts=[text_of_slot[slot] for slot in order],
+        draft=draft,
+        fields=draft.content if draft else {},
+    )
+
+
+def seat_held(*, annotator: Annotator) -> Seat | None:
+    """The seat that the person holds, if any."""
+    return Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).first()
+
+
+def drafts_open(*, annotator: Annotator) -> QuerySet[Draft]:
+    """Unsubmitted work whose seat the person no longer holds, newest first."""
+    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).values("task")
+    submitted = Annotation.objects.filter(annotator=annotator, task=OuterRef("task"))
+    drafts = Draft.objects.filter(annotator=annotator).exclude(task__in=held).exclude(Exists(submitted))
+    return drafts.select_related("task__prompt").order_by("-saved_at")
+
+
+def annotations_recent(*, annotator: Annotator) -> QuerySet[Annotation]:
+    """The person's submitted work, newest first, with prompts."""
+    return Annotation.objects.filter(annotator=annotator).select_related("task__prompt").order_by("-created_at")
+
+
+def held_elsewhere(*, annotator: Annotator) -> int:
+    """How many seats of open batches other people hold now; some may come back to the queue."""
+    return (
+        Seat.objects.filter(state=Seat.State.HELD, pool__batch__project=annotator.project_id)
+        .exclude(annotator=annotator)
+        .count()
+    )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch has come, in seats (labels wanted)."""
+
+    tasks: int = 0
+    seats: int = 0
+    held: int = 0
+    filled: int = 0
+    surplus: int = 0
+
+
+def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
+    """Progress by batch id, in three queries whatever their number."""
+    ids = list(batches.values_list("pk", flat=True))
+    tasks = dict(
+        ComparisonTask.objects.filter(batch__in=ids).values_list("batch").annotate(Count("pk")).values_list("batch", "pk__count")
+    )
+    seats = {
+        row["pool__batch"]: row
+        for row in Seat.objects.filter(pool__batch__in=ids)
+        .values("pool__batch")
+        .annotate(
+            seats=Count("pk"),
+            held=Count("pk", filter=Q(state=Seat.State.HELD)),
+            filled=Count("pk", filter=Q(state=Seat.State.FILLED)),
+        )
+    }
+    surplus = dict(
+        Annotation.objects.filter(task__batch__in=ids, surplus=True)
+        .values_list("task__batch")
+        .annotate(Count("pk"))
+        .values_list("task__batch", "pk__count")
+    )
+    return {
+        pk: Progress(
+            tasks=tasks.get(pk, 0),
+            seats=seats[pk]["seats"] if pk in seats else 0,
+            held=seats[pk]["held"] if pk in seats else 0,
+            filled=seats[pk]["filled"] if pk in seats else 0,
+            surplus=surplus.get(pk, 0),
+        )
+        for pk in ids
+    }
+
+
+def labels_by_person(batch: Batch) -> QuerySet[Annotator, dict[str, object]]:
+    """Who labelled how much in a batch, most first."""
+    return (
+        Annotator.objects.filter(annotations__task__batch=batch)
+        .values("pk", "kind", "name", "user__name")
+        .annotate(labels=Count("annotations"), surplus=Count("annotations", filter=Q(annotations__surplus=True)))
+        .order_by("-labels", "pk")
+    )
+
+
+def questions_of(sheet: Sheet, slot: int) -> list[Question]:
+    """The completion questions asked about one slot."""
+    return sheet.asked(Question.Scope.COMPLETION) if slot in sheet.questioned else []

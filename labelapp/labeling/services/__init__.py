@@ -1,0 +1,1 @@
+"""Writes of the labeling room: batches, seats, drafts and annotations."""

@@ -1,0 +1,161 @@
+"""Seats: each production task gets exactly its overlap of counted annotations, by as many different people."""
+
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.models import Case, F, Func, Value, When
+from django.db.models.functions import Greatest, Least, Now
+from django.db.models.lookups import GreaterThan
+from django.utils import timezone
+
+from labelapp.models import Annotator, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip
+
+LEASE = timedelta(minutes=5)
+# A lease is renewed only while somebody works: input within this time, and no longer than the cap at a stretch.
+INPUT_WINDOW = timedelta(minutes=10)
+LEASE_CAP = timedelta(minutes=60)
+
+NEXT_POSITION = Func(Value("labelapp_seat_position"), function="nextval")
+
+# One index range scan per pool, starting behind the person's cursor; pools in order until one has a seat.
+# The lock is taken inside the lateral query, so a seat that somebody takes meanwhile is stepped over.
+NEXT_SEAT = """
+SELECT found.id, found.pool_id, found.position
+FROM (
+    SELECT pool.id, CASE WHEN %(rescan)s THEN 0 ELSE coalesce(reached.position, 0) END AS position,
+           row_number() OVER (
+               ORDER BY batch.priority DESC, pool.boost DESC, batch.deadline NULLS LAST, batch.id, pool.id
+           ) AS turn
+    FROM labelapp_pool pool
+    JOIN labelapp_batch batch ON batch.id = pool.batch_id
+    LEFT JOIN labelapp_seatcursor reached ON reached.pool_id = pool.id AND reached.annotator_id = %(annotator)s
+    WHERE batch.project_id = %(project)s AND batch.state = 'open'
+      AND (pool.language = '' OR pool.language = ANY(%(languages)s::varchar[]))
+      AND pool.skills <@ %(skills)s::varchar[] AND pool.sensitivity <@ %(accepts)s::varchar[]
+    ORDER BY turn
+) AS pools
+CROSS JOIN LATERAL (
+    SELECT seat.id, seat.pool_id, seat.position
+    FROM labelapp_seat seat
+    WHERE seat.pool_id = pools.id AND seat.state = 'open' AND seat.position > pools.position
+      AND NOT EXISTS (SELECT 1 FROM labelapp_annotation done
+                      WHERE done.task_id = seat.task_id AND done.annotator_id = %(annotator)s
+                        AND done.supersedes_id IS NULL)
+      AND NOT EXISTS (SELECT 1 FROM labelapp_taskskip skip
+                      WHERE skip.task_id = seat.task_id AND skip.annotator_id = %(annotator)s)
+    ORDER BY seat.position
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) AS found
+ORDER BY pools.turn
+LIMIT 1
+"""
+
+
+@transaction.atomic
+def seat_take(*, annotator_id: int) -> Seat | None:
+    """Give a person their next task: the one they hold, else the first open seat that is for them, else nothing.
+
+    Two requests at once get the same seat, because the first statement locks the annotator.
+    """
+    annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator_id)
+    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).first()
+    if held:
+        return _renewed(held)
+    found = _next_seat(annotator, rescan=False) or _next_seat(annotator, rescan=True)
+    if found is None:
+        return None
+    seat_id, pool_id, position = found
+    SeatCursor.objects.bulk_create(
+        [SeatCursor(annotator=annotator, pool_id=pool_id, position=position)],
+        update_conflicts=True,
+        unique_fields=["annotator", "pool"],
+        update_fields=["position"],
+    )
+    return _hold(seat_id, annotator)
+
+
+def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Seat | None:
+    """Renew the lease of a held seat while its holder works; return the seat, or None when it was given away.
+
+    `idle_seconds` is how long ago the person last did something on the page.
+    """
+    now = timezone.now()
+    input_at = Greatest(F("input_at"), Value(now - timedelta(seconds=max(idle_seconds, 0))))
+    renewed = Greatest(F("lease_until"), Least(Value(now + LEASE), F("held_at") + Value(LEASE_CAP)))
+    held = Seat.objects.filter(annotator_id=annotator_id, task_id=task_id, state=Seat.State.HELD)
+    held.update(
+        input_at=input_at,
+        lease_until=Case(When(GreaterThan(input_at, Value(now - INPUT_WINDOW)), then=renewed), default=F("lease_until")),
+    )
+    return held.first()
+
+
+@transaction.atomic
+def seats_expire() -> int:
+    """Put seats whose lease ran out back into the queue, each at a new position; return how many."""
+    expired = Seat.objects.select_for_update(skip_locked=True, no_key=True).filter(
+        state=Seat.State.HELD, lease_until__lt=Now()
+    )
+    return _reopen([seat.pk for seat in expired])
+
+
+@transaction.atomic
+def task_skip(*, annotator_id: int, task: ComparisonTask, reason: TaskSkip.Reason, note: str = "") -> None:
+    """Pass on a task for good: it goes back to the queue and never returns to this person. Twice is once."""
+    TaskSkip.objects.get_or_create(
+        task=task, annotator_id=annotator_id, defaults={"reason": reason, "note": note[:500]}
+    )
+    held = Seat.objects.select_for_update(no_key=True).filter(
+        task=task, annotator_id=annotator_id, state=Seat.State.HELD
+    )
+    _reopen([seat.pk for seat in held])
+
+
+def drafts_forget() -> int:
+    """Drop drafts that nobody touched for 30 days; return how many."""
+    return Draft.objects.filter(saved_at__lt=timezone.now() - timedelta(days=30)).delete()[0]
+
+
+def _next_seat(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            NEXT_SEAT,
+            {
+                "annotator": annotator.pk,
+                "project": annotator.project_id,
+                "languages": annotator.languages,
+                "skills": annotator.skills,
+                "accepts": annotator.accepts_sensitive,
+                "rescan": rescan,
+            },
+        )
+        return cursor.fetchone()
+
+
+def _hold(seat_id: int, annotator: Annotator) -> Seat:
+    now = timezone.now()
+    Seat.objects.filter(pk=seat_id).update(
+        state=Seat.State.HELD, annotator=annotator, held_at=now, input_at=now, lease_until=now + LEASE
+    )
+    return Seat.objects.get(pk=seat_id)
+
+
+def _renewed(seat: Seat) -> Seat:
+    now = timezone.now()
+    if seat.lease_until is not None and seat.lease_until < now:
+        seat.held_at = now
+    seat.input_at, seat.lease_until = now, now + LEASE
+    seat.save(update_fields=["held_at", "input_at", "lease_until"])
+    return seat
+
+
+def _reopen(seat_ids: list[int]) -> int:
+    return Seat.objects.filter(pk__in=seat_ids).update(
+        state=Seat.State.OPEN,
+        annotator=None,
+        held_at=None,
+        input_at=None,
+        lease_until=None,
+        position=NEXT_POSITION,
+    )

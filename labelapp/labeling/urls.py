@@ -1,0 +1,18 @@
+"""Routes of the labeling room."""
+
+from django.urls import path
+
+from labelapp.labeling import batch_views, views
+
+urlpatterns = [
+    path("projects/<slug:slug>/label/", views.label, name="label"),
+    path("label/<int:pk>/", views.task, name="task"),
+    path("label/<int:pk>/draft/", views.task_draft, name="task_draft"),
+    path("label/<int:pk>/heartbeat/", views.task_heartbeat, name="task_heartbeat"),
+    path("label/<int:pk>/skip/", views.task_skip_view, name="task_skip"),
+    path("label/<int:pk>/submit/", views.task_submit, name="task_submit"),
+    path("projects/<slug:slug>/batches/", batch_views.batches, name="batches"),
+    path("projects/<slug:slug>/batches/new/", batch_views.batch_create_view, name="batch_create"),
+    path("projects/<slug:slug>/batches/<int:pk>/", batch_views.batch, name="batch"),
+    path("projects/<slug:slug>/batches/<int:pk>/state/", batch_views.batch_state, name="batch_state"),
+]

@@ -1,0 +1,137 @@
+"""The labeling page and what it sends: drafts, heartbeats, skips and submits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from labelapp.accounts.access import membership_for
+from labelapp.errors import Conflict
+from labelapp.labeling.judgement import judgement_read
+from labelapp.labeling.page import page_context
+from labelapp.labeling.seating import seating_new, seating_read, seating_sign
+from labelapp.labeling.selectors import drafts_open, held_elsewhere, task_shown
+from labelapp.labeling.services.annotations import Effort, annotation_submit, draft_save
+from labelapp.labeling.services.seats import seat_heartbeat, seat_take, task_skip
+from labelapp.models import Annotator, ComparisonTask, Seat, TaskSkip, User
+
+DRAFT_FIELD_LIMIT = 400
+
+
+def annotator_for_task(user: User | AnonymousUser, task_id: int) -> tuple[Annotator, ComparisonTask]:
+    """The user as annotator of the task's project, when they are a member in force. Raises Http404 otherwise."""
+    task = get_object_or_404(ComparisonTask.objects.select_related("batch__project"), pk=task_id)
+    membership = membership_for(user, task.batch.project.slug)
+    return Annotator.objects.get(project=membership.project, user=membership.user), task
+
+
+@never_cache
+@require_GET
+def label(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take the next task and show it, or say that there is none now."""
+    membership = membership_for(request.user, slug)
+    annotator = Annotator.objects.get(project=membership.project, user=membership.user)
+    seat = seat_take(annotator_id=annotator.pk)
+    if seat is None:
+        context = {"project": membership.project, "held_elsewhere": held_elsewhere(annotator=annotator)}
+        return render(request, "labeling/nothing.html", context)
+    return _task_page(request, annotator, seat.task_id, seat)
+
+
+@never_cache
+@require_GET
+def task(request: HttpRequest, pk: int) -> HttpResponse:
+    """A task that the person holds or left a draft on; anybody else's task does not exist for them."""
+    annotator, _task = annotator_for_task(request.user, pk)
+    seat = Seat.objects.filter(annotator=annotator, task=pk, state=Seat.State.HELD).first()
+    if seat is None and not drafts_open(annotator=annotator).filter(task=pk).exists():
+        raise Http404
+    return _task_page(request, annotator, pk, seat)
+
+
+@require_POST
+def task_draft(request: HttpRequest, pk: int) -> JsonResponse:
+    """Save the form as it stands."""
+    annotator, _task = annotator_for_task(request.user, pk)
+    seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
+    revision = int(request.POST.get("revision", "0"))
+    try:
+        seat = draft_save(seating=seating, content=_form_fields(request.POST), revision=revision)
+    except Conflict as conflict:
+        return JsonResponse({"problem": conflict.message}, status=conflict.status)
+    return JsonResponse({"saved_at": timezone.now().isoformat(), "revision": revision, "seat": _seat_state(seat)})
+
+
+@require_POST
+def task_heartbeat(request: HttpRequest, pk: int) -> JsonResponse:
+    """Keep the seat while somebody works."""
+    annotator, _task = annotator_for_task(request.user, pk)
+    idle = request.POST.get("idle_seconds", "")
+    seat = seat_heartbeat(
+        annotator_id=annotator.pk, task_id=pk, idle_seconds=int(idle) if idle.isdecimal() else 0
+    )
+    return JsonResponse({"seat": _seat_state(seat)})
+
+
+@require_POST
+def task_skip_view(request: HttpRequest, pk: int) -> HttpResponse:
+    """Pass on the task and go to the next."""
+    annotator, skipped = annotator_for_task(request.user, pk)
+    seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
+    raw = request.POST.get("reason", "")
+    reason = TaskSkip.Reason(raw) if raw in TaskSkip.Reason.values else TaskSkip.Reason.OTHER
+    task_skip(annotator_id=annotator.pk, task=skipped, reason=reason, note=request.POST.get("note", ""))
+    return redirect("label", slug=skipped.batch.project.slug)
+
+
+@require_POST
+def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Store the judgement and go to the next task; a form with problems comes back as it was, with status 422."""
+    annotator, submitted = annotator_for_task(request.user, pk)
+    seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
+    shown = task_shown(task_id=pk, annotator=annotator)
+    reading = judgement_read(shown.sheet, request.POST.dict())
+    if reading.judgement is None:
+        fields = _form_fields(request.POST)
+        context = page_context(shown, fields=fields, problems=reading.problems, seating=request.POST["seating"])
+        return render(request, "labeling/task.html", context, status=422)
+    annotation = annotation_submit(
+        seating=seating,
+        judgement=reading.judgement,
+        protocol=shown.sheet.protocol,
+        order_shown=shown.sheet.order,
+        effort=Effort(_seconds(request.POST, "active_seconds"), _seconds(request.POST, "paid_seconds")),
+    )
+    response = redirect("label", slug=submitted.batch.project.slug)
+    if annotation.surplus:
+        response.headers["Location"] += "?surplus=1"
+    return response
+
+
+def _task_page(request: HttpRequest, annotator: Annotator, task_id: int, seat: Seat | None) -> HttpResponse:
+    shown = task_shown(task_id=task_id, annotator=annotator)
+    seating = seating_new(task_id=task_id, annotator_id=annotator.pk, seat=seat, draft=shown.draft)
+    context = page_context(shown, fields=shown.fields, problems={}, seating=seating_sign(seating))
+    context["seat_lost"] = seat is None
+    context["came_surplus"] = "surplus" in request.GET
+    return render(request, "labeling/task.html", context)
+
+
+def _form_fields(data: Mapping[str, Any]) -> dict[str, str]:
+    """The judgement's fields of a posted form, without the slip and the token."""
+    kept = [name for name in data if name not in {"csrfmiddlewaretoken", "seating", "revision"}]
+    return {name: str(data[name]) for name in kept[:DRAFT_FIELD_LIMIT]}
+
+
+def _seat_state(seat: Seat | None) -> str:
+    return "held" if seat else "given away"
+
+
+def _seconds(data: Mapping[str, Any], name: str) -> int | None:
+    raw = str(data.get(name, ""))
+    return int(raw) if raw.isdecimal() and len(raw) < 7 else None

@@ -1,0 +1,129 @@
+"""What people said: rankings with ratings (Annotation, Rating) and answers of their own (Demonstration). Append-only."""
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Func, Q, Value
+
+from labelapp.models.jobs import Job
+from labelapp.models.people import Annotator
+from labelapp.models.projects import Protocol
+from labelapp.models.prompts import Prompt
+from labelapp.models.tasks import ComparisonTask, Seat
+
+
+class Matches(Func):
+    """A JSON column matches a JSONPath predicate."""
+
+    function = "jsonb_path_match"
+    output_field = models.BooleanField()
+
+    def __init__(self, column: str, predicate: str, **extra: Any) -> None:
+        super().__init__(F(column), Func(Value(predicate), template="%(expressions)s::jsonpath"), **extra)
+
+
+# Every value is one of yes, no and na, or null for a question that was asked and left open.
+ANSWERS = '$.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))'
+
+
+class Annotation(models.Model):
+    """One person's judgement of one task.
+
+    `edges` is the truth: a list of [i, j, outcome, strength, weight], where i and j are slots of the task, outcome ">"
+    means that i is preferred and "=" that both are about equal, strength is 1 (slightly) to 4 (significantly) or null.
+    `ranking` is the list of tiers, best first, that the edges came from, or null where they are no weak order.
+    """
+
+    task = models.ForeignKey(ComparisonTask, on_delete=models.PROTECT, related_name="annotations", db_index=False)
+    annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="annotations", db_index=False)
+    protocol = models.ForeignKey(Protocol, on_delete=models.PROTECT, related_name="annotations", db_index=False)
+    seat = models.ForeignKey(Seat, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    supersedes = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    surplus = models.BooleanField(default=False, help_text="Came after all seats were filled: paid, not counted.")
+    edges = models.JSONField(default=list)
+    ranking = models.JSONField(null=True, blank=True)
+    first_ranking = models.JSONField(null=True, blank=True, help_text="The first order entered, before any change.")
+    order_shown = ArrayField(
+        models.PositiveSmallIntegerField(), help_text="Slots in the order of their letters; empty where unknown."
+    )
+    answers = models.JSONField(default=dict, help_text="Questions about the prompt and the ranking, by key.")
+    confidence = models.PositiveSmallIntegerField(null=True, blank=True)
+    rationale = models.TextField(blank=True)
+    active_seconds = models.PositiveIntegerField(null=True, blank=True)
+    paid_seconds = models.PositiveIntegerField(null=True, blank=True)
+    idempotency_key = models.UUIDField(unique=True)
+    imported_by = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task", "annotator"], condition=Q(supersedes__isnull=True), name="annotation_once_per_person"
+            ),
+            models.UniqueConstraint(
+                fields=["seat"], condition=Q(supersedes__isnull=True, seat__isnull=False), name="annotation_once_per_seat"
+            ),
+            models.UniqueConstraint(
+                fields=["supersedes"], condition=Q(supersedes__isnull=False), name="annotation_superseded_once"
+            ),
+            models.CheckConstraint(condition=~Q(surplus=True, seat__isnull=False), name="annotation_surplus_seatless"),
+            models.CheckConstraint(
+                condition=Q(confidence__isnull=True) | Q(confidence__gte=1, confidence__lte=4),
+                name="annotation_confidence",
+            ),
+            models.CheckConstraint(condition=Q(Matches("answers", ANSWERS)), name="annotation_answers_known"),
+            models.CheckConstraint(
+                condition=Q(
+                    Matches(
+                        "edges",
+                        '$.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))',
+                    )
+                ),
+                name="annotation_edges_shape",
+            ),
+        ]
+        indexes = [models.Index(fields=["annotator", "-created_at"], name="annotation_recent")]
+
+
+class Rating(models.Model):
+    """What an annotation says about one completion (slot) on its own."""
+
+    annotation = models.ForeignKey(Annotation, on_delete=models.CASCADE, related_name="ratings", db_index=False)
+    slot = models.PositiveSmallIntegerField()
+    likert = models.PositiveSmallIntegerField(null=True, blank=True)
+    answers = models.JSONField(default=dict, help_text="By question key: yes, no, na, or null for unanswered.")
+
+    class Meta:
+        ordering = ["slot"]
+        constraints = [
+            models.UniqueConstraint(fields=["annotation", "slot"], name="rating_once_per_slot"),
+            models.CheckConstraint(
+                condition=Q(likert__isnull=True) | Q(likert__gte=1, likert__lte=10), name="rating_likert"
+            ),
+            models.CheckConstraint(condition=Q(Matches("answers", ANSWERS)), name="rating_answers_known"),
+        ]
+
+
+class Demonstration(models.Model):
+    """The answer a person would want the model to give."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="demonstrations")
+    annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="demonstrations")
+    text = models.TextField()
+    text_hash = models.CharField(max_length=64)
+    supersedes = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    imported_by = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["prompt", "annotator", "text_hash"], name="demonstration_text_once"),
+            models.UniqueConstraint(
+                fields=["supersedes"], condition=Q(supersedes__isnull=False), name="demonstration_superseded_once"
+            ),
+        ]

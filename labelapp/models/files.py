@@ -1,0 +1,28 @@
+"""Files by content."""
+
+from django.db import models
+
+from labelapp.models.projects import Project
+
+
+class Artifact(models.Model):
+    """A file known by its SHA-256: uploads and reject files now, snapshots and models later."""
+
+    class Kind(models.TextChoices):
+        """What the file is."""
+
+        UPLOAD = "upload", "Upload"
+        REJECTS = "rejects", "Rejected rows"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="artifacts")
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    uri = models.CharField(max_length=500)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "kind", "sha256", "name"], name="artifact_content_once"),
+        ]

@@ -1,0 +1,67 @@
+"""Who writes completions (ModelVersion) and what they wrote (Completion)."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from labelapp.models.projects import Project
+from labelapp.models.prompts import Prompt
+
+
+class ModelVersion(models.Model):
+    """A writer of completions: a model at one point of its training, or people as imported."""
+
+    class Kind(models.TextChoices):
+        """What the writer is."""
+
+        HUMAN = "human", "Human writers"
+        EXTERNAL = "external", "External model"
+        BASE = "base", "Base model"
+        SFT = "sft", "Supervised policy"
+        REWARD = "reward", "Reward model"
+        POLICY = "policy", "Policy"
+
+    class State(models.TextChoices):
+        """Where a model version stands."""
+
+        # Enters when an import or an administrator names it; no weights are known here. Leaves by retirement.
+        REGISTERED = "registered", "Registered"
+        # Enters by an administrator's choice; writes nothing new. What it wrote stays. Final.
+        RETIRED = "retired", "Retired"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_versions")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind)
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    state = models.CharField(max_length=12, choices=State, default=State.REGISTERED)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="model_version_name_once"),
+            models.CheckConstraint(
+                condition=Q(parent__isnull=True) | ~Q(parent=F("id")), name="model_version_not_own_parent"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Completion(models.Model):
+    """One answer to a prompt, with where it came from. Never changed."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="completions")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="completions")
+    text = models.TextField()
+    text_hash = models.CharField(max_length=64, help_text="SHA-256 of the text.")
+    source_key = models.CharField(
+        max_length=200, help_text="Identity within prompt and model: the imported id, else the text hash."
+    )
+    sampling = models.JSONField(default=dict, blank=True, help_text="Temperature, top-p, max tokens and the like.")
+    seed = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["prompt", "model_version", "source_key"], name="completion_once"),
+        ]

@@ -1,0 +1,86 @@
+"""The form on which a protocol is written: its own fields, its questions, and buttons that move questions about.
+
+Those buttons submit the form and get it back rearranged, unchecked, so it needs no script.
+"""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from django.http import QueryDict
+
+from labelapp.models import Question
+from labelapp.projects.forms import ProtocolForm, QuestionForm, QuestionFormSet
+from labelapp.projects.specs import MAX_QUESTIONS, ProtocolSpec, QuestionSpec
+
+PREFIX = "questions"
+SAVE = "save"
+_Row = dict[str, Any]
+
+
+class ProtocolEditor:
+    """Both forms as one. With a fixed name the name is not asked for."""
+
+    def __init__(self, data: QueryDict | None, *, start: ProtocolSpec, name_fixed: bool = False) -> None:
+        self.action = data.get("action", SAVE) if data is not None else ""
+        checked = self.action == SAVE
+        fields = asdict(start)
+        rows = fields.pop("questions")
+        if data is not None and not checked:
+            fields = fields | {name: data.get(name) for name in ProtocolForm.base_fields}
+            rows = _rearranged(_rows_read(data), self.action)
+        posted = _with_name(data, start.name) if checked and data is not None and name_fixed else data
+        self.name_fixed = name_fixed
+        self.form = ProtocolForm(posted if checked else None, initial=fields)
+        self.questions = QuestionFormSet(data if checked else None, initial=rows, prefix=PREFIX)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no question can be added."""
+        return len(self.questions.forms) >= MAX_QUESTIONS
+
+    @property
+    def added(self) -> int | None:
+        """The place of a question that was just added."""
+        return len(self.questions.forms) - 1 if self.action == "add" else None
+
+    def is_valid(self) -> bool:
+        """Whether it was submitted to be saved, and can be."""
+        return all([self.form.is_valid(), self.questions.is_valid()])
+
+    def has_errors(self) -> bool:
+        """Whether something is to be mended before it can be saved."""
+        return bool(self.form.errors or self.questions.total_error_count())
+
+    def spec(self) -> ProtocolSpec:
+        """The protocol as written. Only when valid."""
+        return replace(ProtocolSpec(**self.form.cleaned_data), questions=self.questions.specs())
+
+
+def _with_name(data: QueryDict, name: str) -> QueryDict:
+    copied = data.copy()
+    copied["name"] = name
+    return copied
+
+
+def _rows_read(data: QueryDict) -> list[_Row]:
+    total = data.get(f"{PREFIX}-TOTAL_FORMS", "0")
+    count = min(int(total), MAX_QUESTIONS) if total.isdecimal() else 0
+    return [
+        {name: data.get(f"{PREFIX}-{index}-{name}", "") for name in QuestionForm.base_fields} for index in range(count)
+    ]
+
+
+def _rearranged(rows: list[_Row], action: str) -> list[_Row]:
+    """Apply "add", "remove:3", "up:3" or "down:3"; anything else changes nothing."""
+    verb, _, place = action.partition(":")
+    if verb == "add" and len(rows) < MAX_QUESTIONS:
+        return [*rows, asdict(QuestionSpec(key="", text="", scope=Question.Scope.COMPLETION))]
+    index = int(place) if place.isdecimal() else -1
+    if not 0 <= index < len(rows):
+        return rows
+    row = rows[index]
+    others = rows[:index] + rows[index + 1 :]
+    if verb == "remove":
+        return others
+    target = {"up": max(index - 1, 0), "down": index + 1}.get(verb, index)
+    return [*others[:target], row, *others[target:]]

@@ -1,0 +1,111 @@
+"""Reads about projects that join."""
+
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from labelapp.accounts.access import projects_of
+from labelapp.models import (
+    Annotation,
+    Annotator,
+    Batch,
+    Completion,
+    Demonstration,
+    Job,
+    Membership,
+    Project,
+    Prompt,
+    Protocol,
+    Seat,
+    User,
+)
+
+RECENT_JOBS = 5
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How far a batch has come, in seats: a seat is a place for one label."""
+
+    batch: Batch
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a project holds."""
+
+    prompts: int
+    completions: int
+    models: int
+    demonstrations: int
+    labels_by_kind: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> int:
+        """Labels of all kinds of annotators."""
+        return sum(self.labels_by_kind.values())
+
+
+def memberships_with_counts(user: User) -> QuerySet[Membership]:
+    """The person's projects with `members` and `open_batches`."""
+    members = _count(Membership.objects.filter(project=OuterRef("project"), ended_at__isnull=True), "project")
+    batches = _count(Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN), "project")
+    return projects_of(user).annotate(members=members, open_batches=batches)
+
+
+def batch_progress(project: Project) -> list[BatchProgress]:
+    """Open and paused batches, the most urgent first, with their seats, in two queries."""
+    batches = Batch.objects.filter(project=project, state__in=[Batch.State.OPEN, Batch.State.PAUSED])
+    seats = {
+        batch: (done, total)
+        for batch, done, total in Seat.objects.filter(task__batch__in=batches)
+        .values_list("task__batch")
+        .annotate(Count("pk", filter=Q(state=Seat.State.FILLED)), Count("pk"))
+    }
+    return [BatchProgress(batch, *seats.get(batch.pk, (0, 0))) for batch in batches.order_by("state", "-priority", "pk")]
+
+
+def intake(project: Project) -> Intake:
+    """Count what came in. A corrected label counts once."""
+    labels = (
+        Annotation.objects.filter(annotator__project=project, supersedes__isnull=True)
+        .values_list("annotator__kind")
+        .annotate(Count("pk"))
+    )
+    counts = dict(labels)
+    return Intake(
+        prompts=Prompt.objects.filter(project=project).count(),
+        completions=Completion.objects.filter(model_version__project=project).count(),
+        models=project.model_versions.count(),
+        demonstrations=Demonstration.objects.filter(annotator__project=project, supersedes__isnull=True).count(),
+        labels_by_kind={kind.label: counts[kind] for kind in Annotator.Kind if kind in counts},
+    )
+
+
+def jobs_recent(project: Project) -> QuerySet[Job]:
+    """The newest long work, imports among it."""
+    return Job.objects.filter(project=project).order_by("-created_at")[:RECENT_JOBS]
+
+
+def protocols_newest(project: Project) -> QuerySet[Protocol]:
+    """The newest version of each protocol, with `question_count` and `was_used` (in any version), by name."""
+    versions = Protocol.objects.filter(project=OuterRef("project"), name=OuterRef("name"))
+    newest = versions.order_by("-version").values("pk")[:1]
+    return (
+        Protocol.objects.filter(project=project, pk=Subquery(newest))
+        .annotate(question_count=Count("questions"), was_used=Exists(versions.filter(used_at__isnull=False)))
+        .order_by("name")
+    )
+
+
+def protocol_versions(protocol: Protocol) -> QuerySet[Protocol]:
+    """All versions of a protocol, newest first."""
+    return Protocol.objects.filter(project=protocol.project_id, name=protocol.name).order_by("-version")
+
+
+def _count(rows: QuerySet[Membership] | QuerySet[Batch], column: str) -> Coalesce:
+    counted = rows.order_by().values(column).annotate(number=Count("pk")).values("number")
+    return Coalesce(Subquery(counted), 0)

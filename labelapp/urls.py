@@ -1,0 +1,12 @@
+"""All routes: each room brings its own."""
+
+from importlib.util import find_spec
+
+from django.urls import include, path
+
+ROOMS = ("accounts", "projects", "jobs", "prompts", "labeling", "datasets", "ops")
+
+urlpatterns = [
+    path("accounts/", include("allauth.account.urls")),
+    *(path("", include(f"labelapp.{room}.urls")) for room in ROOMS if find_spec(f"labelapp.{room}.urls")),
+]

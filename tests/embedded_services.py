@@ -1,0 +1,62 @@
+"""Pytest plugin (`-p tests.embedded_services`): PostgreSQL for the whole session, redis for tests that ask for it.
+
+With DATABASE_URL unset it starts an embedded PostgreSQL before Django's settings are read; xdist's workers inherit the
+address. A second session at the same time gets a server and data folder of its own.
+"""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from labelapp.ops.host import HostError
+from labelapp.ops.postgres import EmbeddedPostgres
+from labelapp.ops.redis import EmbeddedRedis
+from labelapp.ops.server import InUseError, ServerError, running
+
+TEST_DATA = Path(__file__).resolve().parent.parent / "var" / "test"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Set the environment first: pytest-django reads the settings in its own hook of this name, which is no wrapper."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        services = ExitStack()
+        early_config.add_cleanup(services.close)
+        _provide(services)
+    return (yield)
+
+
+def _provide(services: ExitStack) -> None:
+    os.environ["PREFLOOP_VAR"] = services.enter_context(tempfile.TemporaryDirectory(prefix="prefloop-test-"))
+    if os.environ.get("DATABASE_URL"):
+        return
+    try:
+        server = _start_postgres(services)
+    except (HostError, ServerError, OSError) as error:
+        raise pytest.UsageError(f"The PostgreSQL of the tests cannot start. {error}") from error
+    os.environ["DATABASE_URL"] = server.url
+    services.callback(os.environ.pop, "DATABASE_URL", None)
+
+
+def _start_postgres(services: ExitStack) -> EmbeddedPostgres:
+    for number in itertools.count(1):
+        server = EmbeddedPostgres(TEST_DATA / f"postgres-{number}")
+        try:
+            services.enter_context(running(server))
+        except InUseError:  # by another session of tests
+            continue
+        return server
+    raise AssertionError("unreachable: the count is endless")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a redis that lasts for the session."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    with running(server):
+        yield server.url

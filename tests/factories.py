@@ -1,0 +1,102 @@
+"""Rows that tests need, made with as few words as possible."""
+
+import hashlib
+from typing import Any
+
+from labelapp.accounts.services import membership_grant
+from labelapp.labeling.services.batches import PromptChoice, tasks_create
+from labelapp.models import (
+    Annotator,
+    Batch,
+    Completion,
+    ModelVersion,
+    Project,
+    Prompt,
+    Protocol,
+    Question,
+    Role,
+    User,
+)
+
+
+def protocol_make(project: Project, **fields: Any) -> Protocol:
+    """A protocol with one question of each scope."""
+    protocol = Protocol.objects.create(project=project, **{"name": "Helpfulness", **fields})
+    Question.objects.bulk_create(
+        [
+            Question(protocol=protocol, key="harmful", text="Gives harmful advice", severity="severe", position=1),
+            Question(protocol=protocol, key="constraint", text="Meets the constraint", polarity="good",
+                     severity="none", allows_na=True, position=2),
+            Question(protocol=protocol, key="ambiguous", text="The prompt is ambiguous", scope="prompt",
+                     polarity="descriptive", severity="none", position=3),
+        ]
+    )  # fmt: skip
+    return protocol
+
+
+def prompt_make(project: Project, text: str = "How do I prune a pear tree?", **fields: Any) -> Prompt:
+    """A single-turn prompt."""
+    return Prompt.objects.create(
+        project=project,
+        **{
+            "messages": [{"role": "user", "content": text}],
+            "content_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "split": Prompt.Split.TRAIN,
+            **fields,
+        },
+    )
+
+
+def model_make(project: Project, name: str = "tiny-1") -> ModelVersion:
+    """A registered writer of completions."""
+    return ModelVersion.objects.get_or_create(project=project, name=name, defaults={"kind": "external"})[0]
+
+
+def completion_make(prompt: Prompt, text: str, model: str = "tiny-1") -> Completion:
+    """One completion."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    count = prompt.completions.count()
+    return Completion.objects.create(
+        prompt=prompt,
+        model_version=model_make(prompt.project, model),
+        text=text,
+        text_hash=digest,
+        source_key=f"{count}:{digest[:16]}",
+    )
+
+
+def prompt_with_completions(project: Project, text: str = "How do I prune a pear tree?", k: int = 4) -> Prompt:
+    """A prompt with k different completions."""
+    prompt = prompt_make(project, text)
+    for index in range(k):
+        completion_make(prompt, f"{text} Answer number {index}.")
+    return prompt
+
+
+def external_make(project: Project, name: str = "crowd-1") -> Annotator:
+    """An annotator outside the application."""
+    return Annotator.objects.create(project=project, kind=Annotator.Kind.EXTERNAL, name=name)
+
+
+def batch_with_tasks(project: Project, protocol: Protocol, *, tasks: int = 3, k: int = 4, **plan: Any) -> Batch:
+    """An open batch over new prompts, each with k completions; overlap 1 and nothing shared unless told."""
+    name = plan.pop("name", f"Batch {Batch.objects.count() + 1}")
+    batch = Batch.objects.create(
+        project=project, protocol=protocol, name=name, state=Batch.State.OPEN, k=k, **{"shared_share": 0, **plan}
+    )
+    prompts = [prompt_with_completions(project, f"{name}: question {index}?", k) for index in range(tasks)]
+    tasks_create(
+        batch=batch,
+        prompt_ids=[prompt.pk for prompt in prompts],
+        choice=PromptChoice(),
+        probability=1.0,
+        salt=project.salt,
+    )
+    return batch
+
+
+def labeler_make(project: Project, name: str) -> Annotator:
+    """One more person who labels in the project."""
+    user = User.objects.create_user(email=f"{name}@example.com", name=name)
+    membership_grant(project=project, user=user, role=Role.LABELER, actor=None)
+    return Annotator.objects.get(project=project, user=user)
