@@ -613,7 +613,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='rating',
-            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('answers', '$.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))')), name='rating_answers_known'),
+            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('answers', 'strict $.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))')), name='rating_answers_known'),
         ),
         migrations.AddIndex(
             model_name='seat',
@@ -661,11 +661,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('answers', '$.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))')), name='annotation_answers_known'),
+            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('answers', 'strict $.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))')), name='annotation_answers_known'),
         ),
         migrations.AddConstraint(
             model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('edges', '$.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))')), name='annotation_edges_shape'),
+            constraint=models.CheckConstraint(condition=models.Q(labelapp.models.annotations.Matches('edges', 'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))')), name='annotation_edges_shape'),
         ),
         migrations.AddConstraint(
             model_name='seatcursor',

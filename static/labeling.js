@@ -51,7 +51,8 @@
         else say(`Saved ${time}. The task was given to somebody else; you may still submit.`, "warn");
       } else if (response.status === 409 || response.status === 400) {
         outdated = response.status === 409;
-        say((await response.json()).problem ?? "This draft cannot be saved.", "bad");
+        const isJson = response.headers.get("Content-Type")?.includes("json");
+        say(isJson ? (await response.json()).problem : "This draft cannot be saved. Reload the page.", "bad");
       } else {
         again();
       }

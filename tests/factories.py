@@ -2,12 +2,16 @@
 
 import hashlib
 from typing import Any
+from uuid import uuid4
 
 from labelapp.accounts.services import membership_grant
+from labelapp.labeling.ordering import edges_from_ranking
 from labelapp.labeling.services.batches import PromptChoice, tasks_create
 from labelapp.models import (
+    Annotation,
     Annotator,
     Batch,
+    ComparisonTask,
     Completion,
     ModelVersion,
     Project,
@@ -100,3 +104,16 @@ def labeler_make(project: Project, name: str) -> Annotator:
     user = User.objects.create_user(email=f"{name}@example.com", name=name)
     membership_grant(project=project, user=user, role=Role.LABELER, actor=None)
     return Annotator.objects.get(project=project, user=user)
+
+
+def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -> Annotation:
+    """A label from outside the queue that ranks the slots in their order."""
+    ranking = fields.pop("ranking", [[slot] for slot in range(task.task_completions.count())])
+    return Annotation.objects.create(
+        task=task,
+        annotator=annotator,
+        protocol=task.batch.protocol,
+        idempotency_key=uuid4(),
+        order_shown=[],
+        **{"ranking": ranking, "edges": edges_from_ranking(ranking or []), **fields},
+    )

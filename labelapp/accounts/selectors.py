@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -79,22 +80,22 @@ def invitations_open(project: Project) -> QuerySet[Invitation]:
     )
 
 
-def desks_of(user: User) -> list[Desk]:
+def desks_of(user: User | AnonymousUser) -> list[Desk]:
     """The person's projects with how much they labeled in each, in two queries for any number of projects."""
+    open_batches = Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN)
+    memberships = list(projects_of(user).annotate(has_open_batch=Exists(open_batches)))
     own = Q(annotations__supersedes__isnull=True)
-    week = Q(annotations__created_at__gte=timezone.now() - timedelta(days=7))
-    counts = {
-        project: (labels, this_week)
-        for project, labels, this_week in Annotator.objects.filter(user=user).values_list(
-            "project",
-            Count("annotations", filter=own),
-            Count("annotations", filter=own & week),
+    week = own & Q(annotations__created_at__gte=timezone.now() - timedelta(days=7))
+    annotators = {
+        annotator.project_id: annotator
+        for annotator in Annotator.objects.filter(user__in={membership.user_id for membership in memberships}).annotate(
+            labels=Count("annotations", filter=own), labels_this_week=Count("annotations", filter=week)
         )
     }
-    open_batches = Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN)
     return [
-        Desk(membership, *counts.get(membership.project_id, (0, 0)), has_open_batch=membership.has_open_batch)
-        for membership in projects_of(user).annotate(has_open_batch=Exists(open_batches))
+        Desk(membership, annotator.labels, annotator.labels_this_week, membership.has_open_batch)
+        for membership in memberships
+        if (annotator := annotators.get(membership.project_id))
     ]
 
 

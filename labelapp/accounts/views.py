@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.db import transaction
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,7 +15,6 @@ from labelapp.accounts import selectors
 from labelapp.accounts.access import membership_for, projects_of
 from labelapp.accounts.adapter import SESSION_KEY
 from labelapp.accounts.forms import InvitationForm, MemberForm, ProfileForm
-from labelapp.accounts.requests import SignedInRequest, posted
 from labelapp.accounts.services import (
     annotator_update,
     invitation_accept,
@@ -25,13 +25,13 @@ from labelapp.accounts.services import (
     membership_grant,
 )
 from labelapp.errors import DomainError
-from labelapp.models import Annotator, Invitation, Membership, Role
+from labelapp.models import Annotator, Invitation, Membership, Role, User
 
 MEMBERS_PER_PAGE = 50
 
 
 @require_GET
-def home(request: SignedInRequest) -> HttpResponse:
+def home(request: HttpRequest) -> HttpResponse:
     """Where a person starts: what they can label, and what they look after."""
     return render(request, "home.html", {"desks": selectors.desks_of(request.user)})
 
@@ -58,7 +58,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 
 
 @require_GET
-def members(request: SignedInRequest, slug: str) -> HttpResponse:
+def members(request: HttpRequest, slug: str) -> HttpResponse:
     """Who is in the project, and which links are out."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     page = Paginator(selectors.memberships_in(membership.project), MEMBERS_PER_PAGE).get_page(request.GET.get("page"))
@@ -72,91 +72,89 @@ def members(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def member_update(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+def member_update(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Change a member's role, skills and group."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     member = get_object_or_404(selectors.memberships_in(membership.project), pk=pk)
     annotator = get_object_or_404(Annotator, project=membership.project, user=member.user)
     initial = {"role": member.role, "skills": annotator.skills, "group": annotator.group}
-    form = MemberForm(posted(request), initial=initial)
-    if form.is_valid() and _member_save(request, form, member, annotator):
+    form = MemberForm(request.POST or None, initial=initial)
+    if form.is_valid() and _member_save(form, member, annotator, membership.user):
         messages.success(request, f"Saved: {member.user.get_full_name()}.")
         left = member.user_id == request.user.pk and form.cleaned_data["role"] != Role.ADMIN
         return redirect("home") if left else redirect("members", slug)
-    return render(
-        request,
-        "accounts/member.html",
-        {"membership": membership, "member": member, "annotator": annotator, "form": form},
-    )
+    context = {"membership": membership, "member": member, "form": form}
+    return render(request, "accounts/member.html", context, status=_status(form))
 
 
 @require_POST
-def member_end(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+def member_end(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Close the project to a member."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     member = get_object_or_404(selectors.memberships_in(membership.project), pk=pk)
-    membership_end(membership=member, actor=request.user)
+    membership_end(membership=member, actor=membership.user)
     messages.success(request, f"{member.user.get_full_name()} is no longer a member. What they did stays.")
     return redirect("home") if member.user_id == request.user.pk else redirect("members", slug)
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def invitation_new(request: SignedInRequest, slug: str) -> HttpResponse:
+def invitation_new(request: HttpRequest, slug: str) -> HttpResponse:
     """Make an invitation link and show it, this once."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
-    form = InvitationForm(posted(request))
+    form = InvitationForm(request.POST or None)
     if not form.is_valid():
-        return render(request, "accounts/invitation_form.html", {"membership": membership, "form": form})
+        context = {"membership": membership, "form": form}
+        return render(request, "accounts/invitation_form.html", context, status=_status(form))
     made, secret = invitation_create(
         project=membership.project,
         role=Role(form.cleaned_data["role"]),
         note=form.cleaned_data["note"],
-        created_by=request.user,
+        created_by=membership.user,
     )
     link = request.build_absolute_uri(reverse("invitation", args=[secret]))
-    return render(
-        request, "accounts/invitation_link.html", {"membership": membership, "invitation": made, "link": link}
-    )
+    context = {"membership": membership, "invitation": made, "link": link}
+    return render(request, "accounts/invitation_link.html", context)
 
 
 @require_POST
-def invitation_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+def invitation_withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Make an open link worthless."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     found = get_object_or_404(Invitation, project=membership.project, pk=pk)
-    invitation_revoke(invitation=found, actor=request.user)
+    invitation_revoke(invitation=found, actor=membership.user)
     messages.success(request, "The link no longer works.")
     return redirect("members", slug)
 
 
 @require_http_methods(["GET", "POST"])
-def profile(request: SignedInRequest, slug: str) -> HttpResponse:
+def profile(request: HttpRequest, slug: str) -> HttpResponse:
     """What a person reads, and what they are willing to see, in one project."""
     membership = membership_for(request.user, slug)
     annotator = get_object_or_404(Annotator, project=membership.project, user=request.user)
     form = ProfileForm(
-        posted(request),
+        request.POST or None,
         initial={"languages": annotator.languages, "accepts_sensitive": annotator.accepts_sensitive},
         categories=selectors.sensitive_categories(membership.project, annotator),
     )
     if form.is_valid():
-        annotator_update(annotator=annotator, actor=request.user, **form.cleaned_data)
+        annotator_update(annotator=annotator, actor=membership.user, **form.cleaned_data)
         messages.success(request, "Saved. It counts from your next task on.")
         return redirect("profile", slug)
-    return render(request, "accounts/profile.html", {"membership": membership, "form": form, "annotator": annotator})
+    context = {"membership": membership, "form": form, "annotator": annotator}
+    return render(request, "accounts/profile.html", context, status=_status(form))
 
 
-def _member_save(request: SignedInRequest, form: MemberForm, member: Membership, annotator: Annotator) -> bool:
+def _member_save(form: MemberForm, member: Membership, annotator: Annotator, actor: User) -> bool:
     """Save both halves or neither; a refusal becomes an error of the role field."""
     role = Role(form.cleaned_data["role"])
     try:
         with transaction.atomic():
             if role != member.role:
-                membership_grant(project=member.project, user=member.user, role=role, actor=request.user)
+                membership_grant(project=member.project, user=member.user, role=role, actor=actor)
             annotator_update(
                 annotator=annotator,
-                actor=request.user,
+                actor=actor,
                 skills=form.cleaned_data["skills"],
                 group=Annotator.Group(form.cleaned_data["group"]),
             )
@@ -164,3 +162,7 @@ def _member_save(request: SignedInRequest, form: MemberForm, member: Membership,
         form.add_error("role", refusal.message)
         return False
     return True
+
+
+def _status(form: Form) -> int:
+    return 422 if form.errors else 200

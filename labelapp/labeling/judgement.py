@@ -128,7 +128,7 @@ def ranking_parse(text: str, order: Sequence[int]) -> Tiers | str:
     missing = [letter for letter in letters if letter not in named]
     if missing:
         return f"Still to be placed: {', '.join(missing)}."
-    slots = [[order[letters.index(letter)] for letter in tier] for tier in tiers]
+    slots = [sorted(order[letters.index(letter)] for letter in tier) for tier in tiers]
     return slots if ranking_is_complete(slots, len(order)) else "This cannot be read as a ranking."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from labelapp.accounts.access import membership_for
-from labelapp.errors import Conflict
+from labelapp.errors import Conflict, DomainError
 from labelapp.labeling.judgement import judgement_read
 from labelapp.labeling.page import page_context
 from labelapp.labeling.seating import seating_new, seating_read, seating_sign
@@ -21,6 +22,7 @@ from labelapp.labeling.services.seats import seat_heartbeat, seat_take, task_ski
 from labelapp.models import Annotator, ComparisonTask, Seat, TaskSkip, User
 
 DRAFT_FIELD_LIMIT = 400
+SURPLUS = "Your last answer came after its place was given to somebody else. It is kept, and its time is counted."
 
 
 def annotator_for_task(user: User | AnonymousUser, task_id: int) -> tuple[Annotator, ComparisonTask]:
@@ -59,7 +61,9 @@ def task_draft(request: HttpRequest, pk: int) -> JsonResponse:
     """Save the form as it stands."""
     annotator, _task = annotator_for_task(request.user, pk)
     seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
-    revision = int(request.POST.get("revision", "0"))
+    revision = _number(request.POST, "revision")
+    if not revision:
+        raise DomainError("This draft has no revision number. Reload the page; your last draft is kept.")
     try:
         seat = draft_save(seating=seating, content=_form_fields(request.POST), revision=revision)
     except Conflict as conflict:
@@ -71,10 +75,8 @@ def task_draft(request: HttpRequest, pk: int) -> JsonResponse:
 def task_heartbeat(request: HttpRequest, pk: int) -> JsonResponse:
     """Keep the seat while somebody works."""
     annotator, _task = annotator_for_task(request.user, pk)
-    idle = request.POST.get("idle_seconds", "")
-    seat = seat_heartbeat(
-        annotator_id=annotator.pk, task_id=pk, idle_seconds=int(idle) if idle.isdecimal() else 0
-    )
+    idle_seconds = _number(request.POST, "idle_seconds") or 0
+    seat = seat_heartbeat(annotator_id=annotator.pk, task_id=pk, idle_seconds=idle_seconds)
     return JsonResponse({"seat": _seat_state(seat)})
 
 
@@ -105,12 +107,11 @@ def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
         judgement=reading.judgement,
         protocol=shown.sheet.protocol,
         order_shown=shown.sheet.order,
-        effort=Effort(_seconds(request.POST, "active_seconds"), _seconds(request.POST, "paid_seconds")),
+        effort=Effort(_number(request.POST, "active_seconds"), _number(request.POST, "paid_seconds")),
     )
-    response = redirect("label", slug=submitted.batch.project.slug)
     if annotation.surplus:
-        response.headers["Location"] += "?surplus=1"
-    return response
+        messages.info(request, SURPLUS)
+    return redirect("label", slug=submitted.batch.project.slug)
 
 
 def _task_page(request: HttpRequest, annotator: Annotator, task_id: int, seat: Seat | None) -> HttpResponse:
@@ -118,7 +119,6 @@ def _task_page(request: HttpRequest, annotator: Annotator, task_id: int, seat: S
     seating = seating_new(task_id=task_id, annotator_id=annotator.pk, seat=seat, draft=shown.draft)
     context = page_context(shown, fields=shown.fields, problems={}, seating=seating_sign(seating))
     context["seat_lost"] = seat is None
-    context["came_surplus"] = "surplus" in request.GET
     return render(request, "labeling/task.html", context)
 
 
@@ -132,6 +132,6 @@ def _seat_state(seat: Seat | None) -> str:
     return "held" if seat else "given away"
 
 
-def _seconds(data: Mapping[str, Any], name: str) -> int | None:
+def _number(data: Mapping[str, Any], name: str) -> int | None:
     raw = str(data.get(name, ""))
-    return int(raw) if raw.isdecimal() and len(raw) < 7 else None
+    return int(raw) if raw.isdecimal() and len(raw) < 10 else None

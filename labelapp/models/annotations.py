@@ -23,8 +23,8 @@ class Matches(Func):
         super().__init__(F(column), Func(Value(predicate), template="%(expressions)s::jsonpath"), **extra)
 
 
-# Every value is one of yes, no and na, or null for a question that was asked and left open.
-ANSWERS = '$.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))'
+# In strict mode, for lax mode would look into nested arrays. Every value is one of yes, no and na, or null for a question that was asked and left open.
+ANSWERS = 'strict $.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))'
 
 
 class Annotation(models.Model):
@@ -79,7 +79,7 @@ class Annotation(models.Model):
                 condition=Q(
                     Matches(
                         "edges",
-                        '$.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))',
+                        'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))',
                     )
                 ),
                 name="annotation_edges_shape",

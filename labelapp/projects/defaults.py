@@ -126,8 +126,7 @@ matter of weight (health, law, money, safety) loses to one that is not, however 
 ## When to skip
 
 Skip a task when the prompt is too unclear to judge, when it needs knowledge that you do not have, when it is in a
-language that you do not read well, or when you would rather not see it. Nobody holds a skip against you.
-"""
+language that you do not read well, or when you would rather not see it. Nobody holds a skip against you."""
 
 DEFAULT_PROTOCOL = ProtocolSpec(
     name="General quality",

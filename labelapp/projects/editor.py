@@ -21,27 +21,25 @@ class ProtocolEditor:
     """Both forms as one. With a fixed name the name is not asked for."""
 
     def __init__(self, data: QueryDict | None, *, start: ProtocolSpec, name_fixed: bool = False) -> None:
-        self.action = data.get("action", SAVE) if data is not None else ""
-        checked = self.action == SAVE
+        self.name_fixed = name_fixed
         fields = asdict(start)
         rows = fields.pop("questions")
-        if data is not None and not checked:
-            fields = fields | {name: data.get(name) for name in ProtocolForm.base_fields}
-            rows = _rearranged(_rows_read(data), self.action)
-        posted = _with_name(data, start.name) if checked and data is not None and name_fixed else data
-        self.name_fixed = name_fixed
-        self.form = ProtocolForm(posted if checked else None, initial=fields)
-        self.questions = QuestionFormSet(data if checked else None, initial=rows, prefix=PREFIX)
+        if data is not None and (action := data.get("action", SAVE)) != SAVE:
+            fields |= {name: data.get(name) for name in ProtocolForm.base_fields}
+            rows = _rearranged(_rows_read(data), action)
+            data = None
+        if data is None:
+            self.form = ProtocolForm(initial=fields)
+            self.questions = QuestionFormSet(initial=rows, prefix=PREFIX)
+        else:
+            # No initial values here: a question posted as it was shown would count as an untouched, empty row.
+            self.form = ProtocolForm(_with_name(data, start.name) if name_fixed else data)
+            self.questions = QuestionFormSet(data, prefix=PREFIX)
 
     @property
     def is_full(self) -> bool:
         """Whether no question can be added."""
         return len(self.questions.forms) >= MAX_QUESTIONS
-
-    @property
-    def added(self) -> int | None:
-        """The place of a question that was just added."""
-        return len(self.questions.forms) - 1 if self.action == "add" else None
 
     def is_valid(self) -> bool:
         """Whether it was submitted to be saved, and can be."""

@@ -1,6 +1,6 @@
 """Forms for projects and protocols."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.text import slugify
@@ -132,11 +132,14 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
         return tuple(QuestionSpec(**form.cleaned_data) for form in self.forms if form.cleaned_data)
 
 
-QuestionFormSet = forms.formset_factory(
-    QuestionForm,
-    formset=BaseQuestionFormSet,
-    extra=0,
-    max_num=MAX_QUESTIONS,
-    absolute_max=MAX_QUESTIONS,
-    validate_max=True,
+QuestionFormSet = cast(
+    type[BaseQuestionFormSet],
+    forms.formset_factory(
+        QuestionForm,
+        formset=BaseQuestionFormSet,
+        extra=0,
+        max_num=MAX_QUESTIONS,
+        absolute_max=MAX_QUESTIONS,
+        validate_max=True,
+    ),
 )

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from labelapp.accounts.access import projects_of
@@ -17,20 +18,10 @@ from labelapp.models import (
     Project,
     Prompt,
     Protocol,
-    Seat,
     User,
 )
 
 RECENT_JOBS = 5
-
-
-@dataclass(frozen=True)
-class BatchProgress:
-    """How far a batch has come, in seats: a seat is a place for one label."""
-
-    batch: Batch
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -49,23 +40,17 @@ class Intake:
         return sum(self.labels_by_kind.values())
 
 
-def memberships_with_counts(user: User) -> QuerySet[Membership]:
+def memberships_with_counts(user: User | AnonymousUser) -> QuerySet[Membership]:
     """The person's projects with `members` and `open_batches`."""
     members = _count(Membership.objects.filter(project=OuterRef("project"), ended_at__isnull=True), "project")
     batches = _count(Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN), "project")
     return projects_of(user).annotate(members=members, open_batches=batches)
 
 
-def batch_progress(project: Project) -> list[BatchProgress]:
-    """Open and paused batches, the most urgent first, with their seats, in two queries."""
-    batches = Batch.objects.filter(project=project, state__in=[Batch.State.OPEN, Batch.State.PAUSED])
-    seats = {
-        batch: (done, total)
-        for batch, done, total in Seat.objects.filter(task__batch__in=batches)
-        .values_list("task__batch")
-        .annotate(Count("pk", filter=Q(state=Seat.State.FILLED)), Count("pk"))
-    }
-    return [BatchProgress(batch, *seats.get(batch.pk, (0, 0))) for batch in batches.order_by("state", "-priority", "pk")]
+def batches_at_work(project: Project) -> QuerySet[Batch]:
+    """Open and paused batches, the most urgent first."""
+    at_work = [Batch.State.OPEN, Batch.State.PAUSED]
+    return Batch.objects.filter(project=project, state__in=at_work).order_by("state", "-priority", "pk")
 
 
 def intake(project: Project) -> Intake:

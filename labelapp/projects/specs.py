@@ -12,6 +12,7 @@ MAX_GUIDELINES = 50_000
 STRENGTH_STEPS = (0, 8, 9)
 LIKERT_POINTS = (0, 5, 7, 10)
 _KEY = re.compile(r"[-a-zA-Z0-9_]{1,50}")
+_UNWEIGHTED = (Question.Polarity.GOOD, Question.Polarity.DESCRIPTIVE)
 _ABOUT_QUESTIONS = "questions"
 
 
@@ -73,7 +74,9 @@ def protocol_problems(spec: ProtocolSpec) -> dict[str, str]:
             f"and a task has at most {MAX_COMPLETIONS} completions."
         )
     if len(spec.questions) > MAX_QUESTIONS:
-        problems[_ABOUT_QUESTIONS] = f"A protocol has at most {MAX_QUESTIONS} questions; these are {len(spec.questions)}."
+        problems[_ABOUT_QUESTIONS] = (
+            f"A protocol has at most {MAX_QUESTIONS} questions; these are {len(spec.questions)}."
+        )
     return problems
 
 
@@ -92,7 +95,7 @@ def question_problems(spec: QuestionSpec) -> dict[str, str]:
         problems["polarity"] = "Choose whether yes is good, bad, or neither."
     if spec.severity not in Question.Severity.values:
         problems["severity"] = "Choose how much it weighs."
-    elif spec.polarity != Question.Polarity.BAD and spec.severity != Question.Severity.NONE:
+    elif spec.polarity in _UNWEIGHTED and spec.severity != Question.Severity.NONE:
         problems["severity"] = "Only a question whose yes is bad has a weight: choose “None” here."
     return problems
 

@@ -1,16 +1,17 @@
 """Pages of projects and their protocols."""
 
 from dataclasses import replace
+from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from labelapp.accounts.access import membership_for, site_admin_require
-from labelapp.accounts.requests import SignedInRequest, posted
 from labelapp.accounts.selectors import desks_of
 from labelapp.errors import Conflict
+from labelapp.labeling.selectors import batch_progress
 from labelapp.models import Protocol, Question, Role
 from labelapp.projects import selectors, services
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
@@ -20,33 +21,35 @@ from labelapp.projects.specs import spec_of
 
 
 @require_GET
-def projects(request: SignedInRequest) -> HttpResponse:
+def projects(request: HttpRequest) -> HttpResponse:
     """The person's projects."""
     return render(request, "projects/projects.html", {"memberships": selectors.memberships_with_counts(request.user)})
 
 
 @require_http_methods(["GET", "POST"])
-def project_create(request: SignedInRequest) -> HttpResponse:
+def project_create(request: HttpRequest) -> HttpResponse:
     """Start a project. For site administrators."""
     user = site_admin_require(request.user)
-    form = ProjectForm(posted(request))
+    form = ProjectForm(request.POST or None)
     if form.is_valid():
         project = services.project_create(created_by=user, **form.cleaned_data)
         messages.success(request, f"{project.name} is ready. Next: import prompts, and invite people.")
         return redirect("project", project.slug)
-    return render(request, "projects/project_form.html", {"form": form})
+    return render(request, "projects/project_form.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @require_GET
-def project(request: SignedInRequest, slug: str) -> HttpResponse:
+def project(request: HttpRequest, slug: str) -> HttpResponse:
     """How a project stands; a labeler sees their own part of it."""
     membership = membership_for(request.user, slug)
     if membership.role == Role.LABELER:
         desk = next(desk for desk in desks_of(request.user) if desk.membership.pk == membership.pk)
         return render(request, "projects/desk.html", {"membership": membership, "desk": desk})
+    at_work = selectors.batches_at_work(membership.project)
+    done = batch_progress(at_work)
     context = {
         "membership": membership,
-        "progress": selectors.batch_progress(membership.project),
+        "progress": [(batch, done[batch.pk]) for batch in at_work],
         "intake": selectors.intake(membership.project),
         "jobs": selectors.jobs_recent(membership.project),
     }
@@ -54,7 +57,7 @@ def project(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
-def protocols(request: SignedInRequest, slug: str) -> HttpResponse:
+def protocols(request: HttpRequest, slug: str) -> HttpResponse:
     """What labelers are asked, by protocol."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     newest = selectors.protocols_newest(membership.project)
@@ -62,14 +65,12 @@ def protocols(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
-def protocol(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+def protocol(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One version of a protocol, to read."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     found = get_object_or_404(Protocol, project=membership.project, pk=pk)
     questions = list(found.questions.all())
-    by_scope = [
-        (scope, [question for question in questions if question.scope == scope]) for scope in Question.Scope
-    ]
+    by_scope = [(scope, [question for question in questions if question.scope == scope]) for scope in Question.Scope]
     context = {
         "membership": membership,
         "protocol": found,
@@ -80,34 +81,38 @@ def protocol(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def protocol_create(request: SignedInRequest, slug: str) -> HttpResponse:
+def protocol_create(request: HttpRequest, slug: str) -> HttpResponse:
     """Write a protocol, starting from the default one."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
-    editor = ProtocolEditor(posted(request), start=replace(DEFAULT_PROTOCOL, name=""))
+    editor = ProtocolEditor(request.POST or None, start=replace(DEFAULT_PROTOCOL, name=""))
     if editor.is_valid():
         try:
-            made = services.protocol_create(project=membership.project, spec=editor.spec(), actor=request.user)
+            made = services.protocol_create(project=membership.project, spec=editor.spec(), actor=membership.user)
         except Conflict as refusal:
             editor.form.add_error("name", refusal.message)
         else:
             messages.success(request, f"{made.name} is there. Choose it when you make a batch.")
             return redirect("protocol", slug, made.pk)
-    return render(request, "projects/protocol_form.html", {"membership": membership, "editor": editor})
+    return _protocol_form(request, {"membership": membership, "editor": editor})
 
 
 @require_http_methods(["GET", "POST"])
-def protocol_revise(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+def protocol_revise(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Write the next version of a protocol, starting from one that exists."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     found = get_object_or_404(Protocol, project=membership.project, pk=pk)
-    editor = ProtocolEditor(posted(request), start=spec_of(found), name_fixed=True)
+    editor = ProtocolEditor(request.POST or None, start=spec_of(found), name_fixed=True)
     if editor.is_valid():
         try:
-            made = services.protocol_revise(protocol=found, spec=editor.spec(), actor=request.user)
+            made = services.protocol_revise(protocol=found, spec=editor.spec(), actor=membership.user)
         except Conflict as refusal:
             editor.form.add_error(None, refusal.message)
         else:
             messages.success(request, f"This is version {made.version} now. Batches made before keep theirs.")
             return redirect("protocol", slug, made.pk)
-    context = {"membership": membership, "editor": editor, "protocol": found}
-    return render(request, "projects/protocol_form.html", context)
+    return _protocol_form(request, {"membership": membership, "editor": editor, "protocol": found})
+
+
+def _protocol_form(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    status = 422 if context["editor"].has_errors() else 200
+    return render(request, "projects/protocol_form.html", context, status=status)

@@ -3,7 +3,9 @@
 import html
 import logging
 import re
+import time
 from collections.abc import Sequence
+from io import StringIO
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
@@ -12,7 +14,6 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
@@ -34,10 +35,12 @@ SETTING_LIMIT = 40_000
 SETTING_COST = 30
 """What setting a piece costs however short it is, in the same unit."""
 
+CODE_LIMIT = 10_000
+HIGHLIGHT_SECONDS = 0.2
 MAX_NESTING = 60
 LANGUAGES = frozenset({
     "bash", "c", "c++", "cpp", "cs", "csharp", "css", "dart", "diff", "docker", "dockerfile", "go", "golang",
-    "haskell", "html", "ini", "java", "javascript", "js", "json", "julia", "kotlin", "lua", "make", "makefile",
+    "haskell", "html", "java", "javascript", "js", "json", "julia", "kotlin", "lua", "make", "makefile",
     "matlab", "objective-c", "perl", "php", "powershell", "py", "python", "python3", "r", "rb", "rs", "ruby", "rust",
     "scala", "sh", "shell", "sql", "swift", "toml", "ts", "typescript", "xml", "yaml", "yml",
 })  # fmt: skip
@@ -183,15 +186,23 @@ def _within_budget(content: str, env: EnvType) -> bool:
 
 def _code(code: str, info: str, env: EnvType) -> str:
     language = info.split(maxsplit=1)[0].lower() if info else ""
-    known = language in LANGUAGES and _within_budget(code, env)
+    known = language in LANGUAGES and len(code) <= CODE_LIMIT and _within_budget(code, env)
     body = _highlighted(code, language) if known else html.escape(code)
     label = f' data-language="{html.escape(info[:40])}"' if info else ""
     return f'<pre dir="{"ltr" if known else "auto"}"{label}><code>{body}</code></pre>'
 
 
 def _highlighted(code: str, language: str) -> str:
-    lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    return str(highlight(code, lexer, HtmlFormatter(nowrap=True)))
+    """Return `code` with its words classed, or as it is where a lexer's patterns stumble (some turn quadratic)."""
+    stop = time.thread_time() + HIGHLIGHT_SECONDS
+    words = []
+    for word in get_lexer_by_name(language, stripnl=False, ensurenl=False).get_tokens(code):
+        if time.thread_time() > stop:
+            return html.escape(code)
+        words.append(word)
+    result = StringIO()
+    HtmlFormatter(nowrap=True).format(words, result)
+    return result.getvalue()
 
 
 def _formula(token: Token, env: EnvType, *, block: bool) -> str:

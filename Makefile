@@ -1,0 +1,72 @@
+# Everything runs in .venv, which these targets make by themselves. Stamp files in it make later runs quick.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
+PORT ?= 8000
+HOST ?= 127.0.0.1
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install install-dev run test test-services test-browser lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.core ## make .venv with what the site needs
+
+install-dev: $(VENV)/.dev
+
+run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for another port); Ctrl-C stops it
+	@exec $(PY) manage.py up --host $(HOST) --port $(PORT)
+
+test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
+	$(PY) -m pytest -m "not services and not load and not browser"
+	$(if $(CHROMIUM),$(PY) -m pytest -m browser,@echo "Chromium is not installed: the browser tests were left out.")
+
+test-services: install-dev ## run the tests that start and kill real servers (some minutes)
+	$(PY) -m pytest -m "services or load"
+
+test-browser: install-dev ## run the tests of pages in Chromium
+	$(PY) -m pytest -m browser
+
+lint: install-dev ## check style, types, templates and migrations
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy labelapp trainer
+	$(PY) -m djlint --lint templates
+	$(PY) manage.py makemigrations --check --dry-run
+
+bench: install-dev ## run each benchmark in its quick form
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) "$$script" --quick; done
+
+clean: ## remove .venv, caches and test data; what people entered (var/) stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info var/test var/static
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@set -e; found=; \
+	for candidate in $(PYTHON) python3.11 python3.12 python3; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    found="$$candidate"; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo "Prefloop needs Python 3.11 or 3.12, and none is on PATH. Install one (Debian, Ubuntu: apt-get install" >&2; \
+	  echo "python3 python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
+	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  echo "Making $(VENV) with $$("$$found" --version) …"; \
+	  "$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	    echo "Python cannot make environments here. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }; fi; \
+	touch $@
+
+$(VENV)/.core: requirements.lock | $(VENV)/.made
+	@echo "Installing the packages of requirements.lock (the first time takes about half a minute) …"
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements.lock | $(VENV)/.made
+	@echo "Installing the packages of requirements-dev.lock …"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@ $(VENV)/.core

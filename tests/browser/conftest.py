@@ -1,0 +1,62 @@
+"""Real Chromium against a real server. Without a Chromium these tests are skipped, and say so."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import BrowserContext, Page
+
+from labelapp.models import User
+
+# Playwright's synchronous interface runs an event loop, which makes Django think that it is in async code.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+    *["--disable-background-networking", "--disable-component-update"],
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is a browser test."""
+    missing = pytest.mark.skip(reason="no Chromium found: install one, or name it in CHROMIUM")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    return {"executable_path": CHROMIUM, "args": FLAGS}
+
+
+@pytest.fixture
+def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[User], Page]]:
+    """A page signed in as somebody; console errors and failed CSP checks fail the test."""
+    pages: list[tuple[Page, list[str]]] = []
+
+    def sign_in(user: User) -> Page:
+        client = Client()
+        client.force_login(user)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(10_000)
+        pages.append((page, errors))
+        page.goto(live_server.url)
+        return page
+
+    yield sign_in
+    for _, errors in pages:
+            # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.
+        assert [error for error in errors if not error.startswith("Failed to load resource")] == []
