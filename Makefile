@@ -2,7 +2,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 PORT ?= 8000
 HOST ?= 127.0.0.1
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)

@@ -116,7 +116,7 @@ def row(open_seats: int, done: int, times: list[float], *, first: bool) -> dict[
 
 
 def numbers(text: str) -> list[int]:
-    """"1e4,1e6" as whole numbers."""
+    """ "1e4,1e6" as whole numbers."""
     return [int(float(part)) for part in text.split(",")]
 
 

@@ -16,13 +16,13 @@ class DomainError(Exception):
         self.message = message
 
 
-class Conflict(DomainError):
+class ConflictError(DomainError):
     """It could have been done a moment ago, or was done already."""
 
     status = 409
 
 
-class Denied(DomainError):
+class DeniedError(DomainError):
     """A member of the project asked for something that their role may not do."""
 
     status = 403

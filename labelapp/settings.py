@@ -1,4 +1,4 @@
-"""Every setting, read once. Secrets and addresses come from the environment or from `var/`, which `manage.py up` fills."""
+"""Every setting, read once. Secrets and addresses come from the environment, or from `var/` as `up` fills it."""
 
 from pathlib import Path
 from typing import Any

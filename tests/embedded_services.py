@@ -32,7 +32,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def _provide(services: ExitStack) -> None:
-    os.environ["PREFLOOP_VAR"] = services.enter_context(tempfile.TemporaryDirectory(prefix="prefloop-test-"))
+    var = services.enter_context(tempfile.TemporaryDirectory(prefix="prefloop-test-"))
+    Path(var, "static").mkdir()  # whitenoise warns of every start without it
+    os.environ["PREFLOOP_VAR"] = var
     if os.environ.get("DATABASE_URL"):
         return
     try:

@@ -4,15 +4,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 from django.http import Http404
 
-from labelapp.errors import Denied
-from labelapp.models import Job, Membership, Project, Role, User
+from labelapp.errors import DeniedError
+from labelapp.models import Job, Membership, Role, User
 
 
 def membership_for(user: User | AnonymousUser, slug: str, *, at_least: Role = Role.LABELER) -> Membership:
     """Return the user's membership of the project, with its project loaded.
 
-    Raises Http404 for strangers, who must not learn that the project exists, and Denied for members whose role is too
-    small.
+    Raises Http404 for strangers, who must not learn that the project exists, and DeniedError for members whose role is
+    too small.
     """
     memberships = Membership.objects.select_related("project")
     return _checked(memberships.filter(project__slug=slug), user, at_least)
@@ -31,24 +31,22 @@ def projects_of(user: User | AnonymousUser) -> QuerySet[Membership]:
     """The user's memberships that are in force, with projects, by project name."""
     return (
         Membership.objects.select_related("project")
-        .filter(user_id=user.pk, ended_at__isnull=True)
+        .filter(user_id=user.pk or 0, ended_at__isnull=True)
         .order_by("project__name")
     )
 
 
 def site_admin_require(user: User | AnonymousUser) -> User:
-    """Return the user when they may create projects. Raises Denied otherwise."""
+    """Return the user when they may create projects. Raises DeniedError otherwise."""
     if isinstance(user, User) and user.is_active and user.is_staff:
         return user
-    raise Denied("Only site administrators create projects. Ask one of them, or ask to be invited to a project.")
-
-
+    raise DeniedError("Only site administrators create projects. Ask one of them, or ask to be invited to a project.")
 
 
 def _checked(memberships: QuerySet[Membership], user: User | AnonymousUser, at_least: Role) -> Membership:
-    membership = memberships.filter(user_id=user.pk, ended_at__isnull=True).first()
+    membership = memberships.filter(user_id=user.pk or 0, ended_at__isnull=True).first()
     if membership is None:
         raise Http404
     if Role(membership.role).rank < at_least.rank:
-        raise Denied(f"This needs the role “{at_least.label}”; yours here is “{Role(membership.role).label}”.")
+        raise DeniedError(f"This needs the role “{at_least.label}”; yours here is “{Role(membership.role).label}”.")
     return membership

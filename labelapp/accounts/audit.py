@@ -13,7 +13,7 @@ def audit_record(
         actor_id=actor.pk if actor else None,
         project_id=project_id,
         verb=verb,
-        object_type=subject._meta.model_name,
+        object_type=subject._meta.label_lower.split(".")[-1],
         object_id=subject.pk,
         data=data,
     )

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from labelapp.accounts.audit import audit_record
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.models import Annotator, Invitation, Membership, Project, Role, User
 
 INVITATION_LIFETIME = timedelta(days=14)
@@ -31,9 +31,7 @@ def invitation_create(*, project: Project, role: Role, created_by: User, note: s
         secret_hash=_secret_hash(secret),
         expires_at=timezone.now() + INVITATION_LIFETIME,
     )
-    audit_record(
-        actor=created_by, verb="invitation_create", subject=invitation, project_id=project.pk, role=role.value
-    )
+    audit_record(actor=created_by, verb="invitation_create", subject=invitation, project_id=project.pk, role=role.value)
     return invitation, secret
 
 
@@ -55,14 +53,16 @@ def invitation_find(secret: str) -> Invitation | None:
 def invitation_accept(*, secret: str, user: User) -> Membership:
     """Join the project. An invitation serves one person; a role already held is never lowered.
 
-    Raises Conflict when the link was used, withdrawn or has expired.
+    Raises ConflictError when the link was used, withdrawn or has expired.
     """
     now = timezone.now()
     taken = Invitation.objects.filter(
         secret_hash=_secret_hash(secret), accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now
     ).update(accepted_by=user, accepted_at=now)
     if not taken:
-        raise Conflict("This invitation was used, withdrawn or has expired. Ask the person who sent it for a new one.")
+        raise ConflictError(
+            "This invitation was used, withdrawn or has expired. Ask the person who sent it for a new one."
+        )
     invitation = Invitation.objects.select_related("project").get(secret_hash=_secret_hash(secret))
     held = Membership.objects.filter(project=invitation.project, user=user, ended_at__isnull=True).first()
     role = Role(invitation.role)
@@ -78,9 +78,7 @@ def invitation_revoke(*, invitation: Invitation, actor: User) -> None:
         revoked_at=timezone.now()
     )
     if revoked:
-        audit_record(
-            actor=actor, verb="invitation_revoke", subject=invitation, project_id=invitation.project_id
-        )
+        audit_record(actor=actor, verb="invitation_revoke", subject=invitation, project_id=invitation.project_id)
 
 
 @transaction.atomic

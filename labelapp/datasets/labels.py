@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from labelapp.datasets.judgements import LABELLED_TEXTS, LIKERT_POINTS, Judgement
 from labelapp.datasets.rows import DemonstrationRow
-from labelapp.errors import Conflict
+from labelapp.errors import ConflictError
 from labelapp.labeling.ordering import Edge, ranking_from_edges
 from labelapp.labeling.services.batches import completions_key
 from labelapp.models import (
@@ -82,7 +82,7 @@ class _Chain:
 def imported_batch(*, project: Project) -> Batch:
     """The closed batch of the project that its imported labels stand in, with its protocol; made on first use.
 
-    Raises Conflict when somebody has given its name to a batch of their own.
+    Raises ConflictError when somebody has given its name to a batch of their own.
     """
     protocol, _ = Protocol.objects.get_or_create(
         project=project,
@@ -107,7 +107,7 @@ def imported_batch(*, project: Project) -> Batch:
         },
     )
     if batch.protocol_id != protocol.pk:
-        raise Conflict(f"Imported labels need a batch called “{IMPORTED}”, but somebody made one by hand here.")
+        raise ConflictError(f"Imported labels need a batch called “{IMPORTED}”, but somebody made one by hand here.")
     return batch
 
 

@@ -10,10 +10,14 @@ from labelapp.models import Job
 
 @dataclass(frozen=True)
 class JobRun:
-    """One attempt at a job. `job` is as the claim found it; the attempt number fences every later write."""
+    """One attempt at a job. `job` is as the claim found it; the attempt number fences every later write.
+
+    `listener`, if any, is told what people are shown of the progress: a message, how much is done, and of how much.
+    """
 
     job: Job
     attempt: int
+    listener: Callable[[str | None, int | None, int | None], None] | None = None
 
 
 Handler = Callable[[JobRun], Mapping[str, object]]

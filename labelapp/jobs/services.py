@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce, Now
 
 from labelapp.accounts.audit import audit_record
 from labelapp.celery import app
-from labelapp.errors import Conflict
+from labelapp.errors import ConflictError
 from labelapp.jobs.registry import JobCancelledError, JobLostError, JobRun
 from labelapp.models import Job, Project, User
 
@@ -93,9 +93,10 @@ def job_progress(
     given = {"done": done, "total": total, "message": message and message[:MESSAGE_LIMIT], "cursor": cursor}
     changes = {name: value for name, value in given.items() if value is not None}
     mine = Job.objects.filter(pk=run.job.pk, attempt=run.attempt, state=State.RUNNING)
-    if mine.filter(cancel_requested=False).update(heartbeat_at=Now(), **changes):
-        return
-    raise JobCancelledError if mine.exists() else JobLostError
+    if not mine.filter(cancel_requested=False).update(heartbeat_at=Now(), **changes):
+        raise JobCancelledError if mine.exists() else JobLostError
+    if run.listener:
+        run.listener(message, done, total)
 
 
 def job_finish(run: JobRun, *, result: Mapping[str, object]) -> bool:
@@ -134,10 +135,10 @@ def job_retry(run: JobRun, *, error: str) -> bool:
 
 @transaction.atomic
 def job_cancel(*, job: Job, actor: User) -> None:
-    """Stop a job: at once when it waits, at its next sign of life when it runs. Raises Conflict when it has ended."""
+    """Stop a job: at once when it waits, at its next sign of life when it runs. Raises ConflictError when it ended."""
     locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
     if locked.is_finished:
-        raise Conflict(f"“{locked.title}” has ended already; there is nothing to stop.")
+        raise ConflictError(f"“{locked.title}” has ended already; there is nothing to stop.")
     if locked.state == State.QUEUED:
         _transition(locked.pk, State.CANCELLED, message="Stopped before it began.")
     else:

@@ -65,7 +65,9 @@ def batch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "progress": batch_progress(Batch.objects.filter(pk=found.pk))[found.pk],
         "people": labels_by_person(found),
         "job": Job.objects.filter(project=membership.project, kind="batch_build", payload__batch=found.pk).first(),
-        "transitions": [(to, TRANSITION_WORDS[to]) for to in TRANSITION_WORDS if to in ALLOWED[Batch.State(found.state)]],
+        "transitions": [
+            (to, TRANSITION_WORDS[to]) for to in TRANSITION_WORDS if to in ALLOWED[Batch.State(found.state)]
+        ],
     }
     return render(request, "labeling/batch.html", context)
 

@@ -45,9 +45,7 @@ class BatchForm(forms.Form):
         initial=15,
         help_text="A random share that more people label, so that agreement can be measured.",
     )
-    shared_overlap = forms.IntegerField(
-        label="Labels per shared task", min_value=1, max_value=MAX_OVERLAP, initial=3
-    )
+    shared_overlap = forms.IntegerField(label="Labels per shared task", min_value=1, max_value=MAX_OVERLAP, initial=3)
     priority = forms.IntegerField(initial=0, min_value=-100, max_value=100, help_text="Higher is served first.")
     deadline = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
     skills = WordsField(required=False, help_text="Only people with all of these. Separate with commas.")

@@ -8,6 +8,7 @@ The form speaks in letters (positions as shown); a judgement speaks in slots. Fi
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from labelapp.labeling.ordering import Edge, Tiers, edges_from_ranking, ranking_is_complete
 from labelapp.labeling.presentation import LETTERS
@@ -38,6 +39,14 @@ class Judgement:
     rationale: str
 
 
+class Stage(StrEnum):
+    """Which part of a task is on the page."""
+
+    WHOLE = "whole"
+    RATE = "rate"
+    RANK = "rank"
+
+
 @dataclass(frozen=True)
 class Sheet:
     """What a person is asked about one task."""
@@ -46,6 +55,7 @@ class Sheet:
     questions: Sequence[Question]
     order: Sequence[int]
     questioned: frozenset[int]
+    stage: Stage = Stage.WHOLE
 
     @property
     def letters(self) -> str:
@@ -55,16 +65,38 @@ class Sheet:
     @property
     def asks_preference(self) -> bool:
         """Whether two completions are compared on a scale of steps instead of by a typed ranking."""
-        return len(self.order) == 2 and self.protocol.asks_ranking and self.protocol.strength_steps > 0
+        return len(self.order) == 2 and self.protocol.strength_steps > 0 and self._asks_order
 
     @property
     def asks_ranking(self) -> bool:
         """Whether a ranking is typed."""
-        return len(self.order) > 1 and self.protocol.asks_ranking and not self.asks_preference
+        return len(self.order) > 1 and self._asks_order and not self.asks_preference
+
+    @property
+    def asks_confidence(self) -> bool:
+        """Whether confidence is asked on this page."""
+        return self.protocol.asks_confidence and self.stage != Stage.RATE
+
+    @property
+    def asks_rationale(self) -> bool:
+        """Whether a rationale is asked on this page."""
+        return self.protocol.asks_rationale and self.stage != Stage.RATE
+
+    @property
+    def _asks_order(self) -> bool:
+        return self.protocol.asks_ranking and self.stage != Stage.RATE
 
     def asked(self, scope: Question.Scope) -> list[Question]:
         """The questions of one scope, in order."""
         return [question for question in self.questions if question.scope == scope]
+
+    @staticmethod
+    def stage_of(protocol: Protocol, k: int, fields: Mapping[str, str]) -> Stage:
+        """The stage that a form is in: two-stage protocols rate first, and rank once the ratings are in."""
+        rates = protocol.likert_points > 0
+        if protocol.layout != Protocol.Layout.TWO_STAGE or not (rates and protocol.asks_ranking and k > 1):
+            return Stage.WHOLE
+        return Stage.RANK if fields.get("stage") == Stage.RANK else Stage.RATE
 
 
 @dataclass
@@ -101,7 +133,7 @@ def judgement_read(sheet: Sheet, fields: Mapping[str, str]) -> Reading:
         ratings=ratings,
         answers=answers,
         confidence=confidence,
-        rationale=fields.get("rationale", "").replace("\x00", "").strip() if sheet.protocol.asks_rationale else "",
+        rationale=fields.get("rationale", "").replace("\x00", "").strip() if sheet.asks_rationale else "",
     )
     return reading
 
@@ -144,9 +176,7 @@ def _example(letters: str) -> str:
     return "A=B" if len(letters) == 2 else " ".join([letters[-1], *letters[2:-1], f"{letters[0]}={letters[1]}"])
 
 
-def _order_read(
-    sheet: Sheet, fields: Mapping[str, str], problems: dict[str, str]
-) -> tuple[Tiers | None, int | None]:
+def _order_read(sheet: Sheet, fields: Mapping[str, str], problems: dict[str, str]) -> tuple[Tiers | None, int | None]:
     if sheet.asks_preference:
         return _preference_read(sheet, fields.get("preference", ""), problems)
     if not sheet.asks_ranking:
@@ -199,7 +229,7 @@ def _answers_read(
 
 def _confidence_read(sheet: Sheet, fields: Mapping[str, str], problems: dict[str, str]) -> int | None:
     raw = fields.get("confidence", "")
-    if not sheet.protocol.asks_confidence or not raw:
+    if not sheet.asks_confidence or not raw:
         return None
     if raw not in {"1", "2", "3", "4"}:
         problems["confidence"] = "Confidence goes from 1 to 4."

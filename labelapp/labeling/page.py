@@ -16,7 +16,6 @@ class Choice:
     value: str
     label: str
     checked: bool
-    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,11 @@ class ChoiceField:
     help: str = ""
     polarity: str = ""
 
+    @property
+    def given(self) -> Choice | None:
+        """What was chosen, if anything."""
+        return next((choice for choice in self.choices if choice.checked), None)
+
 
 @dataclass(frozen=True)
 class Card:
@@ -42,11 +46,9 @@ class Card:
     questions: list[ChoiceField]
 
 
-def page_context(
-    shown: TaskShown, *, fields: Mapping[str, str], problems: Mapping[str, str], seating: str
-) -> dict[str, Any]:
+def page_context(shown: TaskShown, *, problems: Mapping[str, str], seating: str) -> dict[str, Any]:
     """Everything `labeling/task.html` shows."""
-    sheet = shown.sheet
+    sheet, fields = shown.sheet, shown.fields
     placed = list(zip(sheet.letters, sheet.order, shown.texts, strict=True))
     return {
         "task": shown.task,
@@ -67,7 +69,7 @@ def page_context(
         "prompt_questions": _questions(sheet.asked(Question.Scope.PROMPT), "answer-", fields, problems),
         "ranking_questions": _questions(sheet.asked(Question.Scope.RANKING), "answer-", fields, problems),
         "preference": _preference(sheet, fields, problems),
-        "confidence": _confidence(sheet.protocol, fields, problems),
+        "confidence": _confidence(sheet, fields, problems),
         "ranking_problem": problems.get("ranking", ""),
         "problems": list(problems.values()),
         "fields": fields,
@@ -121,16 +123,20 @@ def _preference(sheet: Sheet, fields: Mapping[str, str], problems: Mapping[str, 
     last = [(str(step), f"B {degree}") for step, degree in enumerate(reversed(degrees), start=start)]
     values = [*first, *middle, *last]
     return ChoiceField(
-        "preference", "Which one is better?", _choices(values, fields.get("preference", "")), problems.get("preference", "")
+        "preference",
+        "Which one is better?",
+        _choices(values, fields.get("preference", "")),
+        problems.get("preference", ""),
     )
 
 
-def _confidence(
-    protocol: Protocol, fields: Mapping[str, str], problems: Mapping[str, str]
-) -> ChoiceField | None:
-    if not protocol.asks_confidence:
+def _confidence(sheet: Sheet, fields: Mapping[str, str], problems: Mapping[str, str]) -> ChoiceField | None:
+    if not sheet.asks_confidence:
         return None
     values = [("1", "Guessing"), ("2", "Unsure"), ("3", "Fairly sure"), ("4", "Certain")]
     return ChoiceField(
-        "confidence", "How sure are you?", _choices(values, fields.get("confidence", "")), problems.get("confidence", "")
+        "confidence",
+        "How sure are you?",
+        _choices(values, fields.get("confidence", "")),
+        problems.get("confidence", ""),
     )

@@ -17,10 +17,9 @@ SALT = "labelapp.seating"
 
 def seating_new(*, task_id: int, annotator_id: int, seat: Seat | None, draft: Draft | None) -> Seating:
     """A fresh slip for a page. Its clock starts when the seat was taken, or a lease before the draft was last saved."""
+    opened_at = draft.saved_at - LEASE_CAP if draft else timezone.now()
     if seat and seat.held_at:
         opened_at = seat.held_at
-    else:
-        opened_at = draft.saved_at - LEASE_CAP if draft else timezone.now()
     return Seating(task_id=task_id, annotator_id=annotator_id, key=uuid.uuid4(), opened_at=opened_at)
 
 

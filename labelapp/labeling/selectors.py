@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
@@ -21,8 +22,8 @@ class TaskShown:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def task_shown(*, task_id: int, annotator: Annotator) -> TaskShown:
-    """The task with its completions in this person's order, and their draft if there is one."""
+def task_shown(*, task_id: int, annotator: Annotator, posted: Mapping[str, str] | None = None) -> TaskShown:
+    """The task with its completions in this person's order, filled in as `posted`, else as their draft left it."""
     task = ComparisonTask.objects.select_related("prompt", "batch__protocol", "batch__project").get(pk=task_id)
     text_of_slot = {
         row.slot: row.completion.text
@@ -31,19 +32,21 @@ def task_shown(*, task_id: int, annotator: Annotator) -> TaskShown:
     k, protocol, salt = len(text_of_slot), task.batch.protocol, task.batch.project.salt
     order = order_shown(salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
     questioned = questioned_slots(protocol=protocol, salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
+    draft = Draft.objects.filter(annotator=annotator, task=task).first()
+    fields = posted if posted is not None else draft.content if draft else {}
     sheet = Sheet(
         protocol=protocol,
         questions=list(protocol.questions.all()),
         order=order,
         questioned=frozenset(questioned),
+        stage=Sheet.stage_of(protocol, k, fields),
     )
-    draft = Draft.objects.filter(annotator=annotator, task=task).first()
     return TaskShown(
         task=task,
         sheet=sheet,
         texts=[text_of_slot[slot] for slot in order],
         draft=draft,
-        fields=draft.content if draft else {},
+        fields=fields,
     )
 
 
@@ -89,7 +92,10 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
     """Progress by batch id, in three queries whatever their number."""
     ids = list(batches.values_list("pk", flat=True))
     tasks = dict(
-        ComparisonTask.objects.filter(batch__in=ids).values_list("batch").annotate(Count("pk")).values_list("batch", "pk__count")
+        ComparisonTask.objects.filter(batch__in=ids)
+        .values_list("batch")
+        .annotate(Count("pk"))
+        .values_list("batch", "pk__count")
     )
     seats = {
         row["pool__batch"]: row
@@ -119,7 +125,7 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
     }
 
 
-def labels_by_person(batch: Batch) -> QuerySet[Annotator, dict[str, object]]:
+def labels_by_person(batch: Batch) -> QuerySet[Annotator, Any]:
     """Who labelled how much in a batch, most first."""
     return (
         Annotator.objects.filter(annotations__task__batch=batch)

@@ -12,12 +12,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from labelapp.accounts.access import membership_for
-from labelapp.errors import Conflict, DomainError
-from labelapp.labeling.judgement import judgement_read
+from labelapp.errors import ConflictError, DomainError
+from labelapp.labeling.judgement import Stage, judgement_read
 from labelapp.labeling.page import page_context
 from labelapp.labeling.seating import seating_new, seating_read, seating_sign
-from labelapp.labeling.selectors import drafts_open, held_elsewhere, task_shown
-from labelapp.labeling.services.annotations import Effort, annotation_submit, draft_save
+from labelapp.labeling.selectors import TaskShown, drafts_open, held_elsewhere, task_shown
+from labelapp.labeling.services.annotations import Effort, Seating, annotation_submit, draft_save
 from labelapp.labeling.services.seats import seat_heartbeat, seat_take, task_skip
 from labelapp.models import Annotator, ComparisonTask, Seat, TaskSkip, User
 
@@ -66,7 +66,7 @@ def task_draft(request: HttpRequest, pk: int) -> JsonResponse:
         raise DomainError("This draft has no revision number. Reload the page; your last draft is kept.")
     try:
         seat = draft_save(seating=seating, content=_form_fields(request.POST), revision=revision)
-    except Conflict as conflict:
+    except ConflictError as conflict:
         return JsonResponse({"problem": conflict.message}, status=conflict.status)
     return JsonResponse({"saved_at": timezone.now().isoformat(), "revision": revision, "seat": _seat_state(seat)})
 
@@ -93,15 +93,22 @@ def task_skip_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Store the judgement and go to the next task; a form with problems comes back as it was, with status 422."""
+    """Store the judgement and go to the next task; a form with problems comes back as it was, with status 422.
+
+    In a two-stage task the ratings come first: they are kept as the draft, and the ranking is asked next.
+    """
     annotator, submitted = annotator_for_task(request.user, pk)
     seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
-    shown = task_shown(task_id=pk, annotator=annotator)
-    reading = judgement_read(shown.sheet, request.POST.dict())
+    fields = _form_fields(request.POST)
+    shown = task_shown(task_id=pk, annotator=annotator, posted=fields)
+    if shown.sheet.stage == Stage.RANK and "back" in request.POST:
+        return _stage_enter(shown, seating, Stage.RATE)
+    reading = judgement_read(shown.sheet, fields)
     if reading.judgement is None:
-        fields = _form_fields(request.POST)
-        context = page_context(shown, fields=fields, problems=reading.problems, seating=request.POST["seating"])
+        context = page_context(shown, problems=reading.problems, seating=request.POST["seating"])
         return render(request, "labeling/task.html", context, status=422)
+    if shown.sheet.stage == Stage.RATE:
+        return _stage_enter(shown, seating, Stage.RANK)
     annotation = annotation_submit(
         seating=seating,
         judgement=reading.judgement,
@@ -114,10 +121,16 @@ def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("label", slug=submitted.batch.project.slug)
 
 
+def _stage_enter(shown: TaskShown, seating: Seating, stage: Stage) -> HttpResponse:
+    revision = shown.draft.revision + 1 if shown.draft else 1
+    draft_save(seating=seating, content={**shown.fields, "stage": stage.value}, revision=revision)
+    return redirect("task", pk=shown.task.pk)
+
+
 def _task_page(request: HttpRequest, annotator: Annotator, task_id: int, seat: Seat | None) -> HttpResponse:
     shown = task_shown(task_id=task_id, annotator=annotator)
     seating = seating_new(task_id=task_id, annotator_id=annotator.pk, seat=seat, draft=shown.draft)
-    context = page_context(shown, fields=shown.fields, problems={}, seating=seating_sign(seating))
+    context = page_context(shown, problems={}, seating=seating_sign(seating))
     context["seat_lost"] = seat is None
     return render(request, "labeling/task.html", context)
 

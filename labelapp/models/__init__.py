@@ -1,4 +1,4 @@
-"""Every table of Prefloop, one file per noun group; what must always hold is a constraint here or a trigger in the migrations."""
+"""Every table, one file per noun group. What must always hold is a constraint here or a trigger in the migrations."""
 
 from labelapp.models.annotations import Annotation, Demonstration, Rating
 from labelapp.models.audit import AuditEntry

@@ -1,4 +1,4 @@
-"""What people said: rankings with ratings (Annotation, Rating) and answers of their own (Demonstration). Append-only."""
+"""What people said: rankings with ratings, and answers of their own (Demonstration). Append-only."""
 
 from typing import Any
 
@@ -23,8 +23,11 @@ class Matches(Func):
         super().__init__(F(column), Func(Value(predicate), template="%(expressions)s::jsonpath"), **extra)
 
 
-# In strict mode, for lax mode would look into nested arrays. Every value is one of yes, no and na, or null for a question that was asked and left open.
+# Every value is one of yes, no and na, or null for a question that was asked and left open.
+# Strict, for the lax mode would look into nested arrays.
 ANSWERS = 'strict $.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))'
+
+EDGES = 'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))'
 
 
 class Annotation(models.Model):
@@ -64,7 +67,9 @@ class Annotation(models.Model):
                 fields=["task", "annotator"], condition=Q(supersedes__isnull=True), name="annotation_once_per_person"
             ),
             models.UniqueConstraint(
-                fields=["seat"], condition=Q(supersedes__isnull=True, seat__isnull=False), name="annotation_once_per_seat"
+                fields=["seat"],
+                condition=Q(supersedes__isnull=True, seat__isnull=False),
+                name="annotation_once_per_seat",
             ),
             models.UniqueConstraint(
                 fields=["supersedes"], condition=Q(supersedes__isnull=False), name="annotation_superseded_once"
@@ -76,12 +81,7 @@ class Annotation(models.Model):
             ),
             models.CheckConstraint(condition=Q(Matches("answers", ANSWERS)), name="annotation_answers_known"),
             models.CheckConstraint(
-                condition=Q(
-                    Matches(
-                        "edges",
-                        'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))',
-                    )
-                ),
+                condition=Q(Matches("edges", EDGES)),
                 name="annotation_edges_shape",
             ),
         ]

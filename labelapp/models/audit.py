@@ -4,7 +4,7 @@ from django.db import models
 
 
 class AuditEntry(models.Model):
-    """One act. The database refuses changes; ids carry no foreign keys, so erasing a person leaves the history whole."""
+    """One act. The database refuses changes. No foreign keys, so erasing a person leaves the history whole."""
 
     actor_id = models.BigIntegerField(null=True, help_text="User, or nothing for the system itself.")
     project_id = models.BigIntegerField(null=True)

@@ -101,7 +101,8 @@ class ComparisonTask(models.Model):
             ),
             models.CheckConstraint(condition=Q(overlap__lte=MAX_OVERLAP), name="task_overlap"),
             models.CheckConstraint(
-                condition=Q(purpose="repeat", repeat_of__isnull=False) | ~Q(purpose="repeat") & Q(repeat_of__isnull=True),
+                condition=Q(purpose="repeat", repeat_of__isnull=False)
+                | ~Q(purpose="repeat") & Q(repeat_of__isnull=True),
                 name="task_repeat_of",
             ),
         ]
@@ -126,9 +127,7 @@ class Pool(models.Model):
     """Seats that the same people may take. Whoever qualifies for a pool qualifies for every seat in it."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pools")
-    purpose = models.CharField(
-        max_length=12, choices=ComparisonTask.Purpose, default=ComparisonTask.Purpose.PRODUCTION
-    )
+    purpose = models.CharField(max_length=12, choices=ComparisonTask.Purpose, default=ComparisonTask.Purpose.PRODUCTION)
     language = models.CharField(max_length=20, blank=True)
     skills = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     sensitivity = ArrayField(models.CharField(max_length=50), default=list, blank=True)

@@ -15,6 +15,7 @@ from labelapp.ops.leftovers import MARK
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listening address: one that reaches it from here
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 ANSWER_SECONDS = 2.0
+ROOT_IS_KNOWN = ("-W", "ignore:You're running the worker with superuser privileges")  # `make run` as root is allowed
 BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 
@@ -86,7 +87,7 @@ def site_programs(site: Site, environment: Mapping[str, str]) -> list[Program]:
 
 def _web_command(site: Site) -> tuple[str, ...]:
     listening = ("--host", site.host, "--port", str(site.port), "--workers", "2")
-    quiet = ("--no-access-log", "--no-server-header")
+    quiet = ("--no-access-log", "--no-server-header", "--log-level", "warning")
     return ("-m", "uvicorn", "labelapp.asgi:application", *listening, *quiet, "--lifespan", "off", *_uvicorn_stop())
 
 
@@ -97,7 +98,21 @@ def _uvicorn_stop() -> tuple[str, ...]:
 def _worker_command(queue: str, threads: int) -> tuple[str, ...]:
     chat = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
     pool = ("--pool", "threads", "--concurrency", str(threads))
-    return ("-m", "celery", "-q", "-A", "labelapp", "worker", "-Q", queue, "-n", f"{queue}@%h", *pool, *chat)
+    return (
+        *ROOT_IS_KNOWN,
+        "-m",
+        "celery",
+        "-q",
+        "-A",
+        "labelapp",
+        "worker",
+        "-Q",
+        queue,
+        "-n",
+        f"{queue}@%h",
+        *pool,
+        *chat,
+    )
 
 
 def _beat_command() -> tuple[str, ...]:

@@ -102,5 +102,6 @@ class EmbeddedRedis(Server):
             "appendfsync always",
             'save ""',
             "daemonize no",
+            "loglevel warning",
         )
         return "\n".join(lines) + "\n"

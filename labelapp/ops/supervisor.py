@@ -17,6 +17,7 @@ from labelapp.ops.children import READ_BYTES, Child, Output, Program, ending
 from labelapp.ops.log import LogPrinter
 
 TURN_SECONDS = 0.25
+WAIT_STEP_SECONDS = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DISK_FULL = "No space left on device"
 REMINDER_SECONDS = 60.0
@@ -84,7 +85,9 @@ class Supervisor:
         while not condition():
             if time.monotonic() > deadline:
                 return False
-            self.turn(0.1)
+            pause = time.monotonic() + WAIT_STEP_SECONDS  # a turn ends early when somebody writes a line
+            while (left := pause - time.monotonic()) > 0:
+                self.turn(left)
         return True
 
     def run(self) -> None:

@@ -8,7 +8,7 @@ from django.utils.text import slugify
 
 from labelapp.accounts.audit import audit_record
 from labelapp.accounts.services import membership_grant
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.models import Project, Protocol, Question, Role, User
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
 from labelapp.projects.specs import (
@@ -50,7 +50,7 @@ def protocol_create(*, project: Project, spec: ProtocolSpec, actor: User | None)
     _versions_lock(project)
     name = spec.name.strip()
     if Protocol.objects.filter(project=project, name__iexact=name).exists():
-        raise Conflict(f"There is a protocol “{name}” here already. Choose another name, or make a new version of it.")
+        raise ConflictError(f"There is a protocol “{name}” here already. Choose another name, or make a new version of it.")
     return _protocol_save(project, spec, name, version=1, actor=actor)
 
 
@@ -65,7 +65,7 @@ def protocol_revise(*, protocol: Protocol, spec: ProtocolSpec, actor: User | Non
     versions = Protocol.objects.filter(project=protocol.project_id, name=protocol.name)
     newest = versions.order_by("-version")[0]
     if spec_of(newest) == spec:
-        raise Conflict(f"Nothing differs from version {newest.version}, so there is no new version to make.")
+        raise ConflictError(f"Nothing differs from version {newest.version}, so there is no new version to make.")
     number = versions.aggregate(highest=Max("version"))["highest"] + 1
     return _protocol_save(protocol.project, spec, protocol.name, version=number, actor=actor)
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from labelapp.accounts.access import membership_for, site_admin_require
 from labelapp.accounts.selectors import desks_of
-from labelapp.errors import Conflict
+from labelapp.errors import ConflictError
 from labelapp.labeling.selectors import batch_progress
 from labelapp.models import Protocol, Question, Role
 from labelapp.projects import selectors, services
@@ -88,7 +88,7 @@ def protocol_create(request: HttpRequest, slug: str) -> HttpResponse:
     if editor.is_valid():
         try:
             made = services.protocol_create(project=membership.project, spec=editor.spec(), actor=membership.user)
-        except Conflict as refusal:
+        except ConflictError as refusal:
             editor.form.add_error("name", refusal.message)
         else:
             messages.success(request, f"{made.name} is there. Choose it when you make a batch.")
@@ -105,7 +105,7 @@ def protocol_revise(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if editor.is_valid():
         try:
             made = services.protocol_revise(protocol=found, spec=editor.spec(), actor=membership.user)
-        except Conflict as refusal:
+        except ConflictError as refusal:
             editor.form.add_error(None, refusal.message)
         else:
             messages.success(request, f"This is version {made.version} now. Batches made before keep theirs.")

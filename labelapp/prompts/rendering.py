@@ -47,6 +47,7 @@ LANGUAGES = frozenset({
 HEADINGS = {"h1": "h4", "h2": "h5", "h3": "h6"}
 _BLOCKS = frozenset({"p", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "th", "td"})
 _LINK = re.compile(r"https?://[^/\s]|mailto:[^\s]", re.IGNORECASE)
+_LONG_GAP = re.compile(r"\s{200}")  # the patterns for C take seconds on these
 _ALIGN = re.compile(r"text-align:(center|right)")
 
 _INLINE = frozenset({"a", "br", "code", "em", "s", "span", "strong"})
@@ -186,7 +187,8 @@ def _within_budget(content: str, env: EnvType) -> bool:
 
 def _code(code: str, info: str, env: EnvType) -> str:
     language = info.split(maxsplit=1)[0].lower() if info else ""
-    known = language in LANGUAGES and len(code) <= CODE_LIMIT and _within_budget(code, env)
+    quick = len(code) <= CODE_LIMIT and not _LONG_GAP.search(code)
+    known = language in LANGUAGES and quick and _within_budget(code, env)
     body = _highlighted(code, language) if known else html.escape(code)
     label = f' data-language="{html.escape(info[:40])}"' if info else ""
     return f'<pre dir="{"ltr" if known else "auto"}"{label}><code>{body}</code></pre>'

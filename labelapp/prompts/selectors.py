@@ -49,10 +49,11 @@ class LabelShown:
     likert: list[tuple[str, int]]
 
 
-def prompts_page(project: Project, wanted: PromptFilter) -> PromptPage:
+def prompts_page(project: Project, wanted: PromptFilter, *, patience: float = SEARCH_SECONDS) -> PromptPage:
     """A page of prompts with `completion_count` and `label_count`, in one query whatever their number.
 
-    Pages are found by id, so the last costs what the first does. Raises DomainError when a search takes too long.
+    Pages are found by id, so the last costs what the first does. Raises DomainError when a search for words takes
+    more than `patience` seconds.
     """
     found = _prompts_filtered(project, wanted)
     newer = wanted.after is not None
@@ -60,7 +61,7 @@ def prompts_page(project: Project, wanted: PromptFilter) -> PromptPage:
         found = found.filter(pk__gt=wanted.after).order_by("pk")
     elif wanted.before is not None:
         found = found.filter(pk__lt=wanted.before)
-    rows = _fetch(_with_counts(found)[: PAGE_SIZE + 1], slow=bool(wanted.words))
+    rows = _fetch(_with_counts(found)[: PAGE_SIZE + 1], patience=patience if wanted.words else None)
     more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
     if newer:
         rows.reverse()
@@ -119,19 +120,19 @@ def _with_counts(found: QuerySet[Prompt]) -> QuerySet[Prompt]:
     )
 
 
-def _fetch(found: QuerySet[Prompt], *, slow: bool) -> list[Prompt]:
-    """Run the query; one that searches texts is stopped after a few seconds."""
-    if not slow:
+def _fetch(found: QuerySet[Prompt], *, patience: float | None) -> list[Prompt]:
+    """Run the query, for so many seconds at the most."""
+    if patience is None:
         return list(found)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{SEARCH_SECONDS}s"])
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{patience * 1000:.0f}ms"])
             rows = list(found)
             cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise DomainError(
-                f"The search took more than {SEARCH_SECONDS} seconds and was stopped. "
+                f"The search took more than {patience:g} seconds and was stopped. "
                 "Narrow it by a split, a tag or a source."
             ) from error
         raise

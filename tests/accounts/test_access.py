@@ -6,7 +6,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from labelapp.accounts.access import job_for, membership_for, projects_of, site_admin_require
-from labelapp.errors import Denied
+from labelapp.errors import DeniedError
 from labelapp.models import Job, Membership, Project, Role, User
 
 
@@ -16,7 +16,7 @@ def test_each_role_opens_its_own_doors_and_those_before(
 ) -> None:
     for rank, user in enumerate([lena, rita, omar]):
         if rank < at_least.rank:
-            with pytest.raises(Denied):
+            with pytest.raises(DeniedError):
                 membership_for(user, project.slug, at_least=at_least)
         else:
             assert membership_for(user, project.slug, at_least=at_least).user_id == user.pk
@@ -44,14 +44,14 @@ def test_a_role_in_one_project_is_none_in_another(omar: User) -> None:
 
 
 def test_the_refusal_names_both_roles(lena: User, project: Project) -> None:
-    with pytest.raises(Denied, match="needs the role “Admin”; yours here is “Labeler”"):
+    with pytest.raises(DeniedError, match="needs the role “Admin”; yours here is “Labeler”"):
         membership_for(lena, project.slug, at_least=Role.ADMIN)
 
 
 def test_jobs_are_for_admins_of_their_project(rita: User, omar: User, stan: User, project: Project) -> None:
     job = Job.objects.create(project=project, kind="prompts_import", title="pears.jsonl")
     assert job_for(omar, job.pk) == job
-    with pytest.raises(Denied):
+    with pytest.raises(DeniedError):
         job_for(rita, job.pk)
     for user, pk in [(stan, job.pk), (omar, job.pk + 1)]:
         with pytest.raises(Http404):
@@ -63,5 +63,5 @@ def test_only_site_admins_create_projects(stan: User, omar: User) -> None:
     stan.refresh_from_db()
     assert site_admin_require(stan) == stan
     for user in [omar, AnonymousUser()]:
-        with pytest.raises(Denied):
+        with pytest.raises(DeniedError):
             site_admin_require(user)

@@ -39,9 +39,7 @@ def test_it_counts_only_own_labels(
     assert Annotation.objects.count() == 3
 
 
-def test_it_says_when_no_batch_is_open(
-    client_of: SignIn, lena: User, project: Project, protocol: Protocol
-) -> None:
+def test_it_says_when_no_batch_is_open(client_of: SignIn, lena: User, project: Project, protocol: Protocol) -> None:
     client, nothing = client_of(lena), "No batch is open"
     assert nothing in client.get(reverse("home")).text
     batch = factories.batch_with_tasks(project, protocol)

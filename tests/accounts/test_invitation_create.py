@@ -56,9 +56,7 @@ def test_it_refuses_a_note_that_is_too_long(client_of: SignIn, omar: User, proje
 def test_withdrawing_closes_the_link(client_of: SignIn, omar: User, project: Project) -> None:
     client = client_of(omar)
     secret = _secret(_make(client, project))
-    page = client.post(
-        reverse("invitation_revoke", args=[project.slug, Invitation.objects.get().pk]), follow=True
-    )
+    page = client.post(reverse("invitation_revoke", args=[project.slug, Invitation.objects.get().pk]), follow=True)
     assert "The link no longer works" in page.text
     assert Client().get(reverse("invitation", args=[secret])).status_code == 410
     assert AuditEntry.objects.filter(verb="invitation_revoke", actor_id=omar.pk).exists()

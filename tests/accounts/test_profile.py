@@ -17,9 +17,7 @@ def url(project: Project) -> str:
     return reverse("profile", args=[project.slug])
 
 
-def test_it_saves_languages_by_name_or_code(
-    client_of: SignIn, lena: User, annotator: Annotator, url: str
-) -> None:
+def test_it_saves_languages_by_name_or_code(client_of: SignIn, lena: User, annotator: Annotator, url: str) -> None:
     page = client_of(lena).post(url, {"languages": "english, Deutsch,PT-br, , sw"}, follow=True)
     assert "Saved." in page.text
     annotator.refresh_from_db()

@@ -14,7 +14,7 @@ from labelapp.accounts.services import (
     membership_end,
     membership_grant,
 )
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.models import Annotator, AuditEntry, Invitation, Membership, Project, Role, User
 
 
@@ -33,7 +33,7 @@ def test_accepting_never_lowers_a_role(project: Project, omar: User, rita: User)
 def test_a_withdrawn_invitation_cannot_be_accepted(project: Project, omar: User, stan: User) -> None:
     invitation, secret = invitation_create(project=project, role=Role.LABELER, created_by=omar)
     invitation_revoke(invitation=invitation, actor=omar)
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         invitation_accept(secret=secret, user=stan)
     assert not Membership.objects.filter(user=stan).exists()
 
@@ -53,7 +53,7 @@ def test_of_many_at_once_one_person_gets_in(project: Project, omar: User) -> Non
     def accept(user: User) -> bool:
         try:
             invitation_accept(secret=secret, user=user)
-        except Conflict:
+        except ConflictError:
             return False
         finally:
             connection.close()

@@ -58,5 +58,5 @@ def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[Use
 
     yield sign_in
     for _, errors in pages:
-            # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.
+        # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.
         assert [error for error in errors if not error.startswith("Failed to load resource")] == []

@@ -160,9 +160,7 @@ def test_skip_asks_for_a_reason_and_goes_on(page: Page) -> None:
     assert page.locator("form#task").get_attribute("action") != before
 
 
-def test_two_completions_are_compared_in_steps(
-    open_as: OpenAs, lena: User, project: Project, live_server: Any
-) -> None:
+def test_two_completions_are_compared_in_steps(open_as: OpenAs, lena: User, project: Project, live_server: Any) -> None:
     batch_with_tasks(project, protocol_make(project, name="Pairs", strength_steps=9, likert_points=0), tasks=1, k=2)
     page = open_as(lena)
     page.goto(live_server.url + "/projects/garden-helper/label/")
@@ -176,9 +174,7 @@ def test_two_completions_are_compared_in_steps(
 
 
 @pytest.mark.parametrize("k", [2, 4, 9])
-def test_nothing_is_cut_off_on_a_phone(
-    open_as: OpenAs, lena: User, project: Project, live_server: Any, k: int
-) -> None:
+def test_nothing_is_cut_off_on_a_phone(open_as: OpenAs, lena: User, project: Project, live_server: Any, k: int) -> None:
     batch_with_tasks(project, protocol_make(project), tasks=1, k=k)
     page = open_as(lena)
     page.set_viewport_size({"width": 390, "height": 844})

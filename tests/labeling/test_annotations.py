@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.judgement import Judgement, SlotRating
 from labelapp.labeling.ordering import edges_from_ranking
 from labelapp.labeling.selectors import drafts_open
@@ -87,7 +87,7 @@ def test_another_tab_with_another_key_is_told(annotator: Annotator, project: Pro
     batch_with_tasks(project, protocol, tasks=1)
     seat = seat_take(annotator_id=annotator.pk)
     submit(seating_at(seat, annotator), protocol)
-    with pytest.raises(Conflict, match="already submitted"):
+    with pytest.raises(ConflictError, match="already submitted"):
         submit(seating_at(seat, annotator), protocol)
     assert Annotation.objects.count() == 1
 
@@ -162,7 +162,7 @@ def test_an_older_draft_never_overwrites_a_newer(annotator: Annotator, project: 
     seating = seating_at(seat_take(annotator_id=annotator.pk), annotator)
     draft_save(seating=seating, content={"ranking": "new"}, revision=2)
     for revision in (1, 2):
-        with pytest.raises(Conflict, match="another tab"):
+        with pytest.raises(ConflictError, match="another tab"):
             draft_save(seating=seating, content={"ranking": "old"}, revision=revision)
     assert Draft.objects.get().content == {"ranking": "new"}
 
@@ -187,7 +187,7 @@ def test_a_draft_that_arrives_after_the_submit_is_refused(
     seating = seating_at(seat_take(annotator_id=annotator.pk), annotator)
     draft_save(seating=seating, content={"ranking": "A"}, revision=1)
     submit(seating, protocol)
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         draft_save(seating=seating, content={"ranking": "B"}, revision=2)
     assert not Draft.objects.exists()
 

@@ -1,8 +1,7 @@
 import pytest
 from django.db import IntegrityError, transaction
 
-from labelapp.errors import Conflict, DomainError
-from labelapp.jobs.services import job_create
+from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.services.batches import (
     BatchPlan,
     PromptChoice,
@@ -156,9 +155,7 @@ def test_create_marks_the_protocol_used_and_audits(project: Project, protocol: P
 
 def test_a_used_protocol_is_refused_every_change(project: Project, protocol: Protocol, omar: User) -> None:
     plan = BatchPlan(name="First")
-    batch_create(
-        project=project, protocol=protocol, plan=plan, choice=PromptChoice(), open_when_made=True, actor=omar
-    )
+    batch_create(project=project, protocol=protocol, plan=plan, choice=PromptChoice(), open_when_made=True, actor=omar)
     with pytest.raises(IntegrityError, match="kept as they are"), transaction.atomic():
         Protocol.objects.filter(pk=protocol.pk).update(guidelines="changed")
     with pytest.raises(IntegrityError, match="make a new version"), transaction.atomic():
@@ -185,7 +182,7 @@ def test_create_refuses_another_projects_protocol(project: Project, omar: User) 
 
 def test_create_refuses_a_taken_name(project: Project, protocol: Protocol, omar: User) -> None:
     draft(project, protocol)
-    with pytest.raises(Conflict, match="already a batch called “Draft”"):
+    with pytest.raises(ConflictError, match="already a batch called “Draft”"):
         batch_create(
             project=project,
             protocol=protocol,
@@ -208,19 +205,17 @@ def test_create_refuses_a_taken_name(project: Project, protocol: Protocol, omar:
         ("open", "open", False),
     ],
 )
-def test_transitions(
-    project: Project, protocol: Protocol, omar: User, start: str, to: str, *, allowed: bool
-) -> None:
+def test_transitions(project: Project, protocol: Protocol, omar: User, start: str, to: str, *, allowed: bool) -> None:
     batch = batch_with_tasks(project, protocol, tasks=1)
     Batch.objects.filter(pk=batch.pk).update(state=start)
     if allowed:
         assert batch_transition(batch=batch, to=Batch.State(to), actor=omar).state == to
     else:
-        with pytest.raises(Conflict, match="cannot become"):
+        with pytest.raises(ConflictError, match="cannot become"):
             batch_transition(batch=batch, to=Batch.State(to), actor=omar)
         assert Batch.objects.get(pk=batch.pk).state == start
 
 
 def test_an_empty_batch_does_not_open(project: Project, protocol: Protocol, omar: User) -> None:
-    with pytest.raises(Conflict, match="no tasks yet"):
+    with pytest.raises(ConflictError, match="no tasks yet"):
         batch_transition(batch=draft(project, protocol), to=Batch.State.OPEN, actor=omar)

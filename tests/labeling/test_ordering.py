@@ -80,7 +80,5 @@ def test_only_weak_orders_become_rankings(k: int, data: st.DataObject) -> None:
     at_least = {(a, a) for a in range(k)}
     for a, b, said, *_ in edges:
         at_least |= {(a, b), (b, a)} if said == "=" else {(a, b)}
-    transitive = all(
-        (a, c) in at_least for a, b in at_least for b2, c in at_least if b == b2
-    )
+    transitive = all((a, c) in at_least for a, b in at_least for b2, c in at_least if b == b2)
     assert (ranking_from_edges(edges, k) is not None) == transitive

@@ -57,9 +57,7 @@ def test_overlap_seats_go_to_different_people(annotator: Annotator, project: Pro
     seat = seat_take(annotator_id=annotator.pk)
     assert seat is not None
     with pytest.raises(IntegrityError, match="seat_person_once_per_task"), transaction.atomic():
-        Seat.objects.exclude(pk=seat.pk).update(
-            state=Seat.State.FILLED, annotator=annotator, held_at=timezone.now()
-        )
+        Seat.objects.exclude(pk=seat.pk).update(state=Seat.State.FILLED, annotator=annotator, held_at=timezone.now())
 
 
 @pytest.mark.parametrize("state", [Batch.State.DRAFT, Batch.State.PAUSED, Batch.State.CLOSED])

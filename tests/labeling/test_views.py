@@ -23,7 +23,7 @@ from labelapp.models import (
     TaskSkip,
     User,
 )
-from tests.factories import batch_with_tasks, completion_make, labeler_make, prompt_make
+from tests.factories import batch_with_tasks, completion_make, labeler_make, prompt_make, protocol_make
 
 ClientOf = Callable[[User], Client]
 JUDGEMENT = {"ranking": "A B=C D", **{f"likert-{letter}": "5" for letter in "ABCD"}}
@@ -145,9 +145,7 @@ def test_a_stale_draft_is_refused(client_of: ClientOf, lena: User, batch: Batch)
 
 
 @pytest.mark.parametrize("revision", ["", "x", "-1", "9" * 30])
-def test_a_malformed_revision_is_a_clear_refusal(
-    client_of: ClientOf, lena: User, batch: Batch, revision: str
-) -> None:
+def test_a_malformed_revision_is_a_clear_refusal(client_of: ClientOf, lena: User, batch: Batch, revision: str) -> None:
     client = client_of(lena)
     pk, slip, _html = open_task(client)
     response = client.post(f"/label/{pk}/draft/", {"seating": slip, "revision": revision})
@@ -185,7 +183,9 @@ def test_nothing_left_is_said_with_what_others_hold(
     assert "working on 1 task;" in client.get("/projects/garden-helper/label/").content.decode()
 
 
-def test_a_late_submit_says_that_it_is_kept(client_of: ClientOf, lena: User, project: Project, protocol: Protocol) -> None:
+def test_a_late_submit_says_that_it_is_kept(
+    client_of: ClientOf, lena: User, project: Project, protocol: Protocol
+) -> None:
     batch_with_tasks(project, protocol, tasks=1)
     client = client_of(lena)
     pk, slip, _html = open_task(client)
@@ -212,6 +212,28 @@ def test_a_task_page_opens_only_for_its_holder_or_drafter(
     Seat.objects.update(state="open", annotator=None, held_at=None, lease_until=None, input_at=None)
     html = client.get(f"/label/{pk}/").content.decode()
     assert "given to somebody else while you were away" in html
+
+
+def test_two_stages_rate_first_and_then_rank(client_of: ClientOf, lena: User, project: Project) -> None:
+    batch_with_tasks(project, protocol_make(project, name="Two", layout="two_stage"), tasks=1)
+    client = client_of(lena)
+    pk, slip, html = open_task(client)
+    assert 'name="ranking"' not in html
+    ratings = {"seating": slip, "stage": "rate", "answer-B-harmful": "yes", **JUDGEMENT, "ranking": ""}
+    unrated = client.post(f"/label/{pk}/submit/", {**ratings, "likert-D": ""})
+    assert unrated.status_code == 422
+    assert client.post(f"/label/{pk}/submit/", ratings).status_code == 302
+    assert not Annotation.objects.exists()
+    _pk, slip, html = open_task(client)
+    assert "You rated it <strong>5</strong> of 7" in html
+    assert 'name="ranking"' in html
+    client.post(f"/label/{pk}/submit/", {"seating": slip, "stage": "rank", "back": "1", **JUDGEMENT})
+    assert 'name="ranking"' not in open_task(client)[2]
+    client.post(f"/label/{pk}/submit/", ratings)
+    client.post(f"/label/{pk}/submit/", {"seating": slip, "stage": "rank", **JUDGEMENT, "answer-B-harmful": "yes"})
+    annotation = Annotation.objects.get()
+    assert annotation.ratings.get(slot=annotation.order_shown[1]).answers["harmful"] == "yes"
+    assert annotation.ranking is not None
 
 
 @pytest.mark.parametrize("slip", ["", "junk", "WyJhIl0:1abc:def"])
@@ -268,9 +290,7 @@ def test_the_number_of_queries_does_not_grow_with_k(
         client.get("/projects/garden-helper/label/")
 
 
-def test_html_in_a_completion_is_inert(
-    client_of: ClientOf, lena: User, project: Project, protocol: Protocol
-) -> None:
+def test_html_in_a_completion_is_inert(client_of: ClientOf, lena: User, project: Project, protocol: Protocol) -> None:
     hostile = "<script>alert(1)</script> <img src=x onerror=alert(2)> [x](javascript:alert(3))"
     prompt = prompt_make(project)
     for text in (hostile, hostile + " again"):

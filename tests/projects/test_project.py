@@ -49,9 +49,7 @@ def test_it_counts_what_came_in(
     assert "person 1, external 1." in " ".join(text.split())
 
 
-def test_it_counts_nothing_of_other_projects(
-    client_of: SignIn, omar: User, project: Project, url: str
-) -> None:
+def test_it_counts_nothing_of_other_projects(client_of: SignIn, omar: User, project: Project, url: str) -> None:
     other = Project.objects.create(name="Other", slug="other")
     batch = factories.batch_with_tasks(other, factories.protocol_make(other))
     factories.annotation_make(batch.tasks.all()[0], factories.external_make(other))
@@ -94,7 +92,9 @@ def test_a_labeler_sees_their_own_work_and_nothing_else(
         assert hidden not in text
 
 
-def test_tabs_follow_the_role(client_of: SignIn, lena: User, rita: User, omar: User, project: Project, url: str) -> None:
+def test_tabs_follow_the_role(
+    client_of: SignIn, lena: User, rita: User, omar: User, project: Project, url: str
+) -> None:
     def tabs(user: User) -> list[str]:
         text = client_of(user).get(url).text
         names = ["prompts", "protocols", "members", "profile"]

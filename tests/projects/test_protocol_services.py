@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.models import AuditEntry, Project, Protocol, Question, User
 from labelapp.projects.services import protocol_create, protocol_revise
 from labelapp.projects.specs import ProtocolSpec, QuestionSpec, spec_of
@@ -46,7 +46,7 @@ def test_the_refusal_says_which_question_is_wrong(project: Project, omar: User) 
 
 def test_a_name_is_taken_once_in_a_project(project: Project, omar: User) -> None:
     protocol_create(project=project, spec=SPEC, actor=omar)
-    with pytest.raises(Conflict, match="There is a protocol “tone” here already"):
+    with pytest.raises(ConflictError, match="There is a protocol “tone” here already"):
         protocol_create(project=project, spec=replace(SPEC, name=" tone "), actor=omar)
     other = Project.objects.create(name="Other", slug="other")
     assert protocol_create(project=other, spec=SPEC, actor=omar).version == 1
@@ -77,7 +77,7 @@ def test_the_name_stays_whatever_the_spec_says(project: Project, omar: User) -> 
 
 def test_nothing_new_makes_no_version(project: Project, omar: User) -> None:
     first = protocol_create(project=project, spec=SPEC, actor=omar)
-    with pytest.raises(Conflict, match="Nothing differs from version 1"):
+    with pytest.raises(ConflictError, match="Nothing differs from version 1"):
         protocol_revise(protocol=first, spec=SPEC, actor=omar)
     second = protocol_revise(protocol=first, spec=replace(SPEC, likert_points=5), actor=omar)
     assert protocol_revise(protocol=second, spec=SPEC, actor=omar).version == 3

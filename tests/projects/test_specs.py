@@ -49,9 +49,7 @@ BROKEN_IN_THE_DATABASE = [
 
 
 @pytest.mark.parametrize(("fields", "field"), BROKEN_IN_THE_DATABASE)
-def test_what_the_database_refuses_is_said_in_words_first(
-    project: Project, fields: dict[str, Any], field: str
-) -> None:
+def test_what_the_database_refuses_is_said_in_words_first(project: Project, fields: dict[str, Any], field: str) -> None:
     assert list(protocol_problems(replace(PLAIN, **fields))) == [field]
     with pytest.raises(IntegrityError), transaction.atomic():
         Protocol.objects.create(project=project, name="Plain", **fields)

@@ -9,10 +9,10 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.utils import timezone
 
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.judgement import Judgement
 from labelapp.labeling.services.seats import seat_heartbeat
-from labelapp.models import Annotation, Annotator, ComparisonTask, Draft, Protocol, Rating, Seat
+from labelapp.models import Annotation, Annotator, Draft, Protocol, Rating, Seat
 
 DRAFT_LIMIT = 200_000
 
@@ -48,17 +48,23 @@ class Effort:
 def draft_save(*, seating: Seating, content: Mapping[str, str], revision: int) -> Seat | None:
     """Keep unsubmitted work and renew the lease; return the seat, or None when it was given away meanwhile.
 
-    Raises Conflict when a newer revision is stored or the task was submitted, DomainError when the draft is too large.
+    Raises ConflictError when a newer revision is stored or the task was submitted, DomainError when the
+    draft is too large.
     """
     if sum(len(name) + len(value) for name, value in content.items()) > DRAFT_LIMIT:
         raise DomainError("This draft is too long to keep (200,000 characters at most). Shorten the rationale.")
     # PostgreSQL's jsonb cannot hold a NUL character.
     stored = json.dumps({name: value.replace("\x00", "") for name, value in content.items()})
     with transaction.atomic(), connection.cursor() as cursor:
-        values = {"annotator": seating.annotator_id, "task": seating.task_id, "content": stored, "revision": revision}
+        values: dict[str, int | str] = {
+            "annotator": seating.annotator_id,
+            "task": seating.task_id,
+            "content": stored,
+            "revision": revision,
+        }
         cursor.execute(SAVE_DRAFT, values)
         if cursor.fetchone() is None:
-            raise Conflict("This task was changed or submitted in another tab. Reload to see it.")
+            raise ConflictError("This task was changed or submitted in another tab. Reload to see it.")
         return seat_heartbeat(annotator_id=seating.annotator_id, task_id=seating.task_id, idle_seconds=0)
 
 
@@ -73,8 +79,8 @@ def annotation_submit(
 ) -> Annotation:
     """Store a judgement: in the person's seat, else in any free seat of the task, else as surplus.
 
-    The same key again returns the annotation that it made. Raises Conflict when the person has already submitted this
-    task in another way.
+    The same key again returns the annotation that it made. Raises ConflictError when the person has already submitted
+    this task in another way.
     """
     # Two tabs of one person are served one after the other.
     Annotator.objects.select_for_update(no_key=True).get(pk=seating.annotator_id)
@@ -84,7 +90,7 @@ def annotation_submit(
     if earlier and earlier.idempotency_key == seating.key:
         return earlier
     if earlier:
-        raise Conflict("You have already submitted this task from another tab or device; that answer was kept.")
+        raise ConflictError("You have already submitted this task from another tab or device; that answer was kept.")
     seat = _seat_for(seating)
     annotation = Annotation.objects.create(
         task_id=seating.task_id,

@@ -14,7 +14,7 @@ from django.db.models.functions import MD5, Cast, Concat
 from django.utils import timezone
 
 from labelapp.accounts.audit import audit_record
-from labelapp.errors import Conflict, DomainError
+from labelapp.errors import ConflictError, DomainError
 from labelapp.jobs.services import job_create
 from labelapp.models import (
     Batch,
@@ -70,7 +70,7 @@ def batch_create(
 ) -> tuple[Batch, Job]:
     """Create a draft batch and the job that makes its tasks; return both.
 
-    Raises DomainError when the protocol belongs to another project, Conflict when the name is taken.
+    Raises DomainError when the protocol belongs to another project, ConflictError when the name is taken.
     """
     if protocol.project_id != project.pk:
         raise DomainError("This protocol belongs to another project. Choose one of this project.")
@@ -79,7 +79,7 @@ def batch_create(
             batch = Batch.objects.create(project=project, protocol=protocol, created_by=actor, **asdict(plan))
     except IntegrityError as error:
         if "batch_name_once" in str(error):
-            raise Conflict(f"There is already a batch called “{plan.name}”. Choose another name.") from error
+            raise ConflictError(f"There is already a batch called “{plan.name}”. Choose another name.") from error
         raise
     Protocol.objects.filter(pk=protocol.pk, used_at__isnull=True).update(used_at=timezone.now())
     job = job_create(
@@ -95,12 +95,14 @@ def batch_create(
 
 @transaction.atomic
 def batch_transition(*, batch: Batch, to: Batch.State, actor: User | None) -> Batch:
-    """Open, pause or close a batch. Raises Conflict when its state does not lead there."""
+    """Open, pause or close a batch. Raises ConflictError when its state does not lead there."""
     locked = Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
     if to not in ALLOWED[Batch.State(locked.state)]:
-        raise Conflict(f"“{locked.name}” is {locked.get_state_display().lower()}; it cannot become {to.label.lower()}.")
+        raise ConflictError(
+            f"“{locked.name}” is {locked.get_state_display().lower()}; it cannot become {to.label.lower()}."
+        )
     if to == Batch.State.OPEN and not locked.tasks.exists():
-        raise Conflict(f"“{locked.name}” has no tasks yet. Wait until they are made.")
+        raise ConflictError(f"“{locked.name}” has no tasks yet. Wait until they are made.")
     locked.state = to
     locked.save(update_fields=["state"])
     audit_record(actor=actor, verb="batch_transition", subject=locked, project_id=locked.project_id, to=to.value)

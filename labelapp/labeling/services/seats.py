@@ -86,7 +86,9 @@ def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Sea
     held = Seat.objects.filter(annotator_id=annotator_id, task_id=task_id, state=Seat.State.HELD)
     held.update(
         input_at=input_at,
-        lease_until=Case(When(GreaterThan(input_at, Value(now - INPUT_WINDOW)), then=renewed), default=F("lease_until")),
+        lease_until=Case(
+            When(GreaterThan(input_at, Value(now - INPUT_WINDOW)), then=renewed), default=F("lease_until")
+        ),
     )
     return held.first()
 
@@ -130,7 +132,8 @@ def _next_seat(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | 
                 "rescan": rescan,
             },
         )
-        return cursor.fetchone()
+        found: tuple[int, int, int] | None = cursor.fetchone()
+        return found
 
 
 def _hold(seat_id: int, annotator: Annotator) -> Seat:

@@ -1,0 +1,231 @@
+"""Labelers over HTTP against a real server: throughput, latency, and whether any label is lost or counted twice.
+
+    python benchmarks/labeling_load.py --labelers 32 --tasks 2000 --overlap 3 --dying 0.33 --drafts 1
+
+Every labeler signs in, then takes a task, saves drafts and submits, until nothing is left. A share of them dies while
+holding a seat: their lease is cut short, others get the seat, and in the end the dead come back and submit late.
+`--rate` limits all labelers together to so many tasks a second; 0 is as fast as they can. Prints one JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.database import fresh_database
+from benchmarks.labelers import Labeler, Record, Task
+from benchmarks.web import cpu_seconds, web_server
+from labelapp.ops.server import free_port
+
+PASSWORD = "a long enough password"
+SLUG = "load"
+COMPLETION = (
+    "Water it **deeply** once a week.\n\n- in the morning\n- at the root\n\nMore in hot summers, less in winter."
+)
+
+
+def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
+    """A project with an open batch of tasks and its people; returns their addresses."""
+    from hashlib import sha256
+
+    from labelapp.accounts.services import membership_grant
+    from labelapp.labeling.services.batches import PromptChoice, tasks_create
+    from labelapp.models import Batch, Completion, ModelVersion, Prompt, Role, User
+    from labelapp.projects.services import project_create
+
+    admin = User.objects.create_user(email="admin@example.com", name="Admin")
+    project = project_create(name=SLUG.capitalize(), created_by=admin)
+    protocol = project.protocols.get()
+    emails = [f"person{number}@example.com" for number in range(labelers)]
+    for email in emails:
+        user = User.objects.create_user(email=email, password=PASSWORD, name=email.partition("@")[0])
+        membership_grant(project=project, user=user, role=Role.LABELER, actor=None)
+    model = ModelVersion.objects.create(project=project, name="any", kind="external")
+    prompts = Prompt.objects.bulk_create(
+        Prompt(
+            project=project,
+            messages=[{"role": "user", "content": f"How often do I water plant {number}?"}],
+            content_hash=str(number),
+            split="train",
+        )
+        for number in range(tasks)
+    )
+    texts = [f"{COMPLETION} That is answer {number}." for number in range(k)]
+    Completion.objects.bulk_create(
+        Completion(
+            prompt=prompt,
+            model_version=model,
+            text=text,
+            text_hash=sha256(text.encode()).hexdigest(),
+            source_key=str(number),
+        )
+        for prompt in prompts
+        for number, text in enumerate(texts)
+    )
+    batch = Batch.objects.create(
+        project=project, protocol=protocol, name="All", k=k, overlap=overlap, shared_share=0, shared_overlap=overlap
+    )
+    ids = [prompt.pk for prompt in prompts]
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
+        tasks_create(batch=batch, prompt_ids=chunk, choice=PromptChoice(), probability=1.0, salt=project.salt)
+    Batch.objects.filter(pk=batch.pk).update(state=Batch.State.OPEN)
+    return emails
+
+
+def seat_cut_short(email: str, task_id: int) -> None:
+    """Let five minutes pass for one abandoned seat, then do what beat does every few seconds."""
+    from datetime import timedelta
+
+    from django.db import connection
+    from django.utils import timezone
+
+    from labelapp.labeling.services.seats import seats_expire
+    from labelapp.models import Seat
+
+    Seat.objects.filter(task=task_id, annotator__user__email=email, state="held").update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
+    seats_expire()
+    connection.close()
+
+
+@dataclass
+class Pace:
+    """Hands out starts at a fixed rate to all labelers together; a rate of 0 does not wait."""
+
+    rate: float
+    started: float = field(default_factory=time.perf_counter)
+    given: int = 0
+
+    async def wait(self) -> None:
+        """Wait for the next start."""
+        if self.rate:
+            self.given += 1
+            await asyncio.sleep(max(0.0, self.started + self.given / self.rate - time.perf_counter()))
+
+
+async def day(person: Labeler, pace: Pace, drafts: int, dies_after: int | None) -> Task | None:
+    """Label until nothing is left; return the task held at death, if this person dies."""
+    done = 0
+    while True:
+        await pace.wait()
+        task = await person.next_task()
+        if task is None:
+            if not person.may_come_back:
+                return None
+            await asyncio.sleep(0.3)
+            continue
+        for revision in range(1, drafts + 1):
+            await person.draft(task, task.letters[0], revision)
+        if done == dies_after:
+            person.browser.drop()
+            await asyncio.to_thread(seat_cut_short, person.email, task.pk)
+            return task
+        await person.submit(task)
+        done += 1
+
+
+async def run(emails: list[str], port: int, record: Record, options: argparse.Namespace) -> float:
+    """All days at once, then the late submits; returns the seconds of the days."""
+    people = [Labeler(email, PASSWORD, slug=SLUG, host="127.0.0.1", port=port, record=record) for email in emails]
+    for person in people:
+        await person.sign_in()
+    dying = int(len(people) * options.dying)
+    usual = options.tasks * options.overlap // len(people)
+    pace, start = Pace(options.rate), time.perf_counter()
+    ends = await asyncio.gather(
+        *(
+            day(person, pace, options.drafts, usual * (number + 1) // (2 * dying) if number < dying else None)
+            for number, person in enumerate(people)
+        )
+    )
+    seconds = time.perf_counter() - start
+    for person, task in zip(people, ends, strict=True):
+        if task:
+            await person.submit(task)
+    return seconds
+
+
+def counts(record: Record, overlap: int) -> dict[str, int]:
+    """What the database says afterwards, held against what the labelers were told."""
+    from django.db.models import Count, Q
+
+    from labelapp.models import Annotation, ComparisonTask, Seat
+
+    counted = Q(annotations__surplus=False)
+    tasks = ComparisonTask.objects.annotate(
+        counted=Count("annotations", filter=counted),
+        people=Count("annotations__annotator", filter=counted, distinct=True),
+    )
+    stored = set(Annotation.objects.values_list("annotator__user__email", "task_id"))
+    return {
+        "duplicates": sum(task.counted > overlap or task.people < task.counted for task in tasks),
+        "short": sum(task.counted < overlap for task in tasks),
+        "lost": len(set(record.submitted) - stored),
+        "stranded": Seat.objects.exclude(state=Seat.State.FILLED).count(),
+        "surplus": Annotation.objects.filter(surplus=True).count(),
+        "errors": len(record.errors),
+    }
+
+
+def p95(values: list[float]) -> float:
+    """The 95th percentile, rounded."""
+    return round(statistics.quantiles(values, n=20)[-1], 1)
+
+
+def measure(options: argparse.Namespace) -> dict[str, float | int]:
+    """The whole benchmark on a database of its own."""
+    record, port = Record(), free_port()
+    with fresh_database("load") as database:
+        emails = build(options.labelers, options.tasks, options.overlap, options.k)
+        with web_server(port) as web:
+            servers = [web.pid, database.pid]
+            before, own = cpu_seconds(servers), resource.getrusage(resource.RUSAGE_SELF)
+            seconds = asyncio.run(run(emails, port, record, options))
+            server_cpu, after = cpu_seconds(servers) - before, resource.getrusage(resource.RUSAGE_SELF)
+        for error in sorted(set(record.errors)):
+            print(f"{record.errors.count(error)} x {error}", file=sys.stderr)
+        found = counts(record, options.overlap)
+    done = len(record.submitted)
+    client_cpu = after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
+    return {
+        "labelers": options.labelers,
+        "tasks": options.tasks,
+        "submits": done,
+        "tasks_per_s": round(done / seconds, 1),
+        "server_cpu_ms_per_task": round(1000 * server_cpu / done, 1),
+        "client_cpu_ms_per_task": round(1000 * client_cpu / done, 1),
+        "p50_next_ms": round(statistics.median(record.next_ms), 1),
+        "p95_next_ms": p95(record.next_ms),
+        "p95_submit_ms": p95(record.submit_ms),
+        **found,
+    }
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labelers", type=int, default=32)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--overlap", type=int, default=3)
+    parser.add_argument("--k", type=int, default=4, help="completions per task")
+    parser.add_argument("--rate", type=float, default=0, help="tasks started a second, all together; 0 does not wait")
+    parser.add_argument("--drafts", type=int, default=1, help="drafts saved per task")
+    parser.add_argument("--dying", type=float, default=0.0, help="share of labelers that die holding a seat")
+    parser.add_argument("--quick", action="store_true", help="8 labelers and 40 tasks")
+    options = parser.parse_args(given)
+    if options.quick:
+        options.labelers, options.tasks, options.dying = 8, 40, 0.33
+    return options
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(arguments())))

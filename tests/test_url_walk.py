@@ -1,0 +1,257 @@
+"""Every page of ours, asked for by each of the cast. A page that is missing from the table fails the first test.
+
+To add a page: add its name to PAGES with the answer for each person, and, if its address has a pk, the row to PKS.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from labelapp.accounts.services import invitation_create
+from labelapp.labeling.seating import seating_new, seating_sign
+from labelapp.labeling.services.seats import seat_take
+from labelapp.models import (
+    Annotator,
+    Batch,
+    Invitation,
+    Job,
+    Membership,
+    Project,
+    Prompt,
+    Protocol,
+    Role,
+    Seat,
+    User,
+)
+from labelapp.projects.defaults import DEFAULT_PROTOCOL
+from labelapp.projects.specs import ProtocolSpec, QuestionSpec
+from tests import factories
+from tests.projects.protocol_fields import posted
+
+PEOPLE = ("anonymous", "stan", "lena", "rita", "omar")
+"""Nobody; a stranger with an account; the project's labeler, reviewer and admin. Answers stand in this order."""
+Answers = tuple[int, int, int, int, int]
+
+OPEN: Answers = (200, 200, 200, 200, 200)
+SIGNED_IN: Answers = (302, 200, 200, 200, 200)
+MEMBERS: Answers = (302, 404, 200, 200, 200)
+REVIEWERS: Answers = (302, 404, 403, 200, 200)
+ADMINS: Answers = (302, 404, 403, 403, 200)
+ADMINS_DO: Answers = (302, 404, 403, 403, 302)
+ADMINS_ERR: Answers = (302, 404, 403, 403, 422)
+HOLDER: Answers = (302, 404, 200, 404, 404)
+"""The fixed task is held by lena."""
+
+
+@dataclass
+class World:
+    """One row of everything that an address can name."""
+
+    project: Project
+    protocol: Protocol
+    omar: User
+    lena: User
+
+    def __post_init__(self) -> None:
+        self.batch = factories.batch_with_tasks(self.project, self.protocol, tasks=5, k=2)
+        self.annotator = Annotator.objects.get(user=self.lena)
+        seat = seat_take(annotator_id=self.annotator.pk)
+        assert seat is not None
+        self.seat: Seat = seat
+        self.invitation, self.secret = invitation_create(project=self.project, role=Role.LABELER, created_by=self.omar)
+
+    @cached_property
+    def job(self) -> Job:
+        """An import that waits."""
+        return Job.objects.create(project=self.project, kind="prompts_import", title="pears.jsonl")
+
+    def slip(self) -> dict[str, str]:
+        """What lena's labeling form carries."""
+        seating = seating_new(task_id=self.seat.task_id, annotator_id=self.annotator.pk, seat=self.seat, draft=None)
+        return {"seating": seating_sign(seating), "revision": "1"}
+
+    def judgement(self) -> dict[str, str]:
+        """Lena's labeling form, filled in."""
+        return self.slip() | {"preference": "1", "likert-A": "7", "likert-B": "2"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One way of asking for a page, with the answer that each of the cast gets."""
+
+    method: str
+    answers: Answers
+    fields: Callable[[World], Mapping[str, Any]] = field(default=lambda _world: {})
+
+
+def get(answers: Answers) -> Visit:
+    """Look at the page."""
+    return Visit("get", answers)
+
+
+def post(answers: Answers, fields: Mapping[str, Any] | Callable[[World], Mapping[str, Any]] | None = None) -> Visit:
+    """Submit the page's form."""
+    return Visit("post", answers, fields if callable(fields) else lambda _world: fields or {})
+
+
+TINY_PROTOCOL = ProtocolSpec(name="Tiny", questions=(QuestionSpec(key="rude", text="Is rude"),))
+
+PAGES: dict[str, list[Visit]] = {
+    # accounts
+    "home": [get(SIGNED_IN)],
+    "invitation": [get(OPEN), post((200, 302, 410, 410, 410))],
+    "members": [get(ADMINS)],
+    "member_update": [get(ADMINS), post(ADMINS_DO, {"role": "labeler", "group": "training"})],
+    "member_end": [post(ADMINS_DO)],
+    "invitation_create": [get(ADMINS), post(ADMINS, {"role": "labeler"})],
+    "invitation_revoke": [post(ADMINS_DO)],
+    "profile": [get(MEMBERS), post((302, 404, 302, 302, 302), {"languages": "de"})],
+    # projects
+    "projects": [get(SIGNED_IN)],
+    "project_create": [get((302, 403, 403, 403, 403)), post((302, 403, 403, 403, 403), {"name": "Mine"})],
+    "project": [get(MEMBERS)],
+    "protocols": [get(REVIEWERS)],
+    "protocol": [get(REVIEWERS)],
+    "protocol_create": [get(ADMINS), post(ADMINS_DO, posted(TINY_PROTOCOL))],
+    "protocol_revise": [get(ADMINS), post(ADMINS_DO, posted(DEFAULT_PROTOCOL))],
+    # prompts
+    "prompts": [get(REVIEWERS)],
+    "prompt": [get(REVIEWERS)],
+    # labeling
+    "label": [get(MEMBERS)],
+    "task": [get(HOLDER)],
+    "task_draft": [post((302, 404, 200, 400, 400), World.slip)],
+    "task_heartbeat": [post(MEMBERS)],
+    "task_skip": [post((302, 404, 302, 400, 400), World.slip)],
+    "task_submit": [post((302, 404, 302, 400, 400), World.judgement)],
+    "batches": [get(REVIEWERS)],
+    "batch_create": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
+    "batch": [get(REVIEWERS)],
+    "batch_state": [post(ADMINS_DO, {"to": "paused"})],
+    # jobs
+    "jobs": [get(ADMINS)],
+    "job": [get(ADMINS)],
+    "job_progress": [get(ADMINS)],
+    "job_cancel": [post(ADMINS_DO)],
+    # datasets
+    "imports": [get(ADMINS)],
+    "import_upload": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
+    "import_rejects": [get((302, 404, 403, 403, 404))],
+    # ops
+    "health": [get(OPEN)],
+}
+
+PKS: dict[str, Callable[[World], int]] = {
+    "member": lambda world: Membership.objects.get(user=world.lena).pk,
+    "invitation": lambda world: world.invitation.pk,
+    "protocol": lambda world: world.protocol.pk,
+    "prompt": lambda world: Prompt.objects.earliest("pk").pk,
+    "batch": lambda world: world.batch.pk,
+    "task": lambda world: world.seat.task_id,
+    "job": lambda world: world.job.pk,
+    "import": lambda world: world.job.pk,
+}
+"""The row of an address with a pk, by the first word of its name."""
+
+
+def own_patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    """Addresses that lead to views of ours, not to those of packages."""
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from own_patterns(entry)
+        elif entry.callback.__module__.startswith("labelapp."):
+            yield entry
+
+
+PATTERNS = {str(pattern.name): pattern for pattern in own_patterns(get_resolver())}
+
+
+def test_every_page_is_in_the_table() -> None:
+    missing = PATTERNS.keys() - PAGES.keys()
+    assert not missing, f"Pages without an entry in PAGES of tests/test_url_walk.py: {', '.join(sorted(missing))}"
+
+
+def test_every_address_has_a_name_of_its_own() -> None:
+    names = [pattern.name for pattern in own_patterns(get_resolver())]
+    assert None not in names
+    assert len(names) == len(set(names))
+
+
+def test_the_table_names_no_page_that_is_gone() -> None:
+    gone = PAGES.keys() - PATTERNS.keys()
+    assert not gone, f"Entries of PAGES in tests/test_url_walk.py without a page: {', '.join(sorted(gone))}"
+
+
+@pytest.fixture
+def world(project: Project, protocol: Protocol, omar: User, lena: User) -> World:
+    return World(project, protocol, omar, lena)
+
+
+@pytest.fixture
+def browsers(client_of: Callable[[User], Client], stan: User, lena: User, rita: User, omar: User) -> dict[str, Client]:
+    return dict(zip(PEOPLE, [Client(), *map(client_of, [stan, lena, rita, omar])], strict=True))
+
+
+def address(name: str, world: World) -> str:
+    """Where the page is in this world."""
+    known = {"slug": world.project.slug, "secret": world.secret}
+    arguments = PATTERNS[name].pattern.converters
+    kwargs = {key: known[key] if key in known else PKS[name.split("_")[0]](world) for key in arguments}
+    return reverse(name, kwargs=kwargs)
+
+
+def _writes(queries: CaptureQueriesContext) -> list[str]:
+    changes = ('INSERT INTO "labelapp_', 'UPDATE "labelapp_', 'DELETE FROM "labelapp_')
+    return [query["sql"] for query in queries.captured_queries if query["sql"].startswith(changes)]
+
+
+def _is_refused(person: str, response: HttpResponse) -> bool:
+    return response.status_code in {400, 403, 404, 405, 410, 422} or (
+        person == "anonymous" and response.status_code == 302
+    )
+
+
+VISITS = [pytest.param(name, visit, id=f"{visit.method}-{name}") for name in PAGES for visit in PAGES[name]]
+
+
+@pytest.mark.parametrize(("name", "visit"), VISITS)
+def test_each_of_the_cast_gets_their_answer(world: World, browsers: dict[str, Client], name: str, visit: Visit) -> None:
+    url, fields = address(name, world), visit.fields(world)
+    for person, expected in zip(PEOPLE, visit.answers, strict=True):
+        with CaptureQueriesContext(connection) as queries:
+            response = getattr(browsers[person], visit.method)(url, fields)
+        assert response.status_code == expected, f"{person} got {response.status_code} from {visit.method} {url}"
+        if person == "anonymous" and expected == 302:
+            assert response.headers["Location"].startswith(reverse("account_login") + "?next=")
+        if _is_refused(person, response):
+            assert not _writes(queries), f"{person} was refused {visit.method} {url}, but it wrote"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_takes_a_method_that_it_has_no_use_for(world: World, browsers: dict[str, Client], name: str) -> None:
+    for method in {"get", "post"} - {visit.method for visit in PAGES[name]}:
+        assert getattr(browsers["omar"], method)(address(name, world)).status_code == 405
+
+
+def test_the_rows_of_other_projects_are_not_reached_by_their_number(
+    world: World, browsers: dict[str, Client], stan: User
+) -> None:
+    """An admin of one project, with the address of their own project and the pk of another's row."""
+    other = Project.objects.create(name="Other", slug="other")
+    Membership.objects.create(project=other, user=stan, role=Role.ADMIN)
+    for name, pattern in PATTERNS.items():
+        if {"slug", "pk"} <= pattern.pattern.converters.keys():
+            url = address(name, world).replace(world.project.slug, other.slug)
+            visit = PAGES[name][0]
+            response = getattr(browsers["stan"], visit.method)(url, visit.fields(world))
+            assert response.status_code == 404, f"stan got {response.status_code} from {visit.method} {url}"
+    assert Invitation.objects.filter(revoked_at__isnull=True).count() == 1
+    assert Batch.objects.get(pk=world.batch.pk).state == Batch.State.OPEN
