@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
+from benchmarks.rig.database import fresh_database
 
 OVERLAP = 3
 

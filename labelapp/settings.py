@@ -126,6 +126,8 @@ ACCOUNT_SIGNUP_FORM_CLASS = "labelapp.accounts.forms.SignupNameForm"
 # Accounts come from invitation links, so an address is never proven by mail and no mail server is needed.
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
+# A whole team signs in from one office's address in the morning; guesses at one account stay few.
+ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "60/m/ip,5/5m/key"}
 ACCOUNT_SESSION_REMEMBER = True
 LOGIN_URL = reverse_lazy("account_login")
 LOGIN_REDIRECT_URL = reverse_lazy("home")

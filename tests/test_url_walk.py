@@ -6,6 +6,7 @@ To add a page: add its name to PAGES with the answer for each person, and, if it
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,16 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from pytest_django import Settings
 
 from labelapp.accounts.services import invitation_create
+from labelapp.artifacts.services import artifact_write
+from labelapp.datasets.services import KIND
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.services.seats import seat_take
 from labelapp.models import (
     Annotator,
+    Artifact,
     Batch,
     Invitation,
     Job,
@@ -70,8 +75,11 @@ class World:
 
     @cached_property
     def job(self) -> Job:
-        """An import that waits."""
-        return Job.objects.create(project=self.project, kind="prompts_import", title="pears.jsonl")
+        """An import that waits, with rejected rows of an earlier attempt."""
+        rejects = artifact_write(
+            chunks=[b"{}"], project=self.project, kind=Artifact.Kind.REJECTS, name="pears-rejects.jsonl"
+        )
+        return Job.objects.create(project=self.project, kind=KIND, title="pears.jsonl", result={"rejects": rejects.pk})
 
     def slip(self) -> dict[str, str]:
         """What lena's labeling form carries."""
@@ -144,7 +152,7 @@ PAGES: dict[str, list[Visit]] = {
     # datasets
     "imports": [get(ADMINS)],
     "import_upload": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
-    "import_rejects": [get((302, 404, 403, 403, 404))],
+    "import_rejects": [get(ADMINS)],
     # ops
     "health": [get(OPEN)],
 }
@@ -191,7 +199,8 @@ def test_the_table_names_no_page_that_is_gone() -> None:
 
 
 @pytest.fixture
-def world(project: Project, protocol: Protocol, omar: User, lena: User) -> World:
+def world(project: Project, protocol: Protocol, omar: User, lena: User, settings: Settings, tmp_path: Path) -> World:
+    settings.ARTIFACT_ROOT = tmp_path
     return World(project, protocol, omar, lena)
 
 

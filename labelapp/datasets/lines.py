@@ -88,7 +88,8 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedIOBase:
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
             raise UnreadableFileError(f"This file is not JSON lines, it is {what}.")
-    return io.BufferedReader(gzip.GzipFile(fileobj=raw), BLOCK) if start.startswith(GZIP) else raw
+    # No further buffer around it: that would swallow the last good lines of a truncated file.
+    return gzip.GzipFile(fileobj=raw) if start.startswith(GZIP) else raw
 
 
 def _lines(stream: io.BufferedIOBase) -> Iterator[tuple[bytes, bool]]:

@@ -32,6 +32,7 @@ SEED_LOCK = 4_711_101
 """Number of the advisory lock under which one process at a time looks for the demo, and makes it."""
 
 
+@transaction.atomic
 def demo_seed() -> list[Account] | None:
     """Make the demo and return its accounts; None where its project, or one of its accounts, was made before.
 

@@ -98,10 +98,17 @@ def _candidates(folder: Path, shared_home: Path) -> Iterator[tuple[Identity, Pat
     """Yield the ways for root, the least intrusive first; only the last leaves the project's own folder."""
     home = _recorded_home(folder)
     if home == folder:
+        yield from ((owner, folder) for owner in _ordinary_owner(folder / "data"))
         yield nobody_identity(), folder
         yield namespace_identity(), folder
         home = shared_home / secrets.token_hex(8)
     yield nobody_identity(), home
+
+
+def _ordinary_owner(data: Path) -> Iterator[Identity]:
+    """Yield the user that made the data, unless it was root: that user must be able to go on without root."""
+    if data.exists() and (status := data.stat()).st_uid not in (0, nobody_identity().uid):
+        yield Identity(f"user {status.st_uid}", f"{status.st_uid}:{status.st_gid}", status.st_uid, status.st_gid)
 
 
 def _try(host: Host) -> None:

@@ -6,13 +6,10 @@ import shutil
 import socket
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from labelapp.ops.locks import take_lock
 
 ROOM_NEEDED = 500 * 1024 * 1024
-CONNECT_SECONDS = 5.0
-DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
 
 class UpError(RuntimeError):
@@ -57,25 +54,6 @@ def check_room(folder: Path, needed: int = ROOM_NEEDED) -> None:
             f"The disk that holds {folder} has {free // 2**20} MB free, and Prefloop needs {needed // 2**20} MB. "
             "Make room on it, or set PREFLOOP_VAR to a folder on another disk."
         )
-
-
-def check_answers(variable: str, url: str) -> None:
-    """Raise UpError when nothing listens at the address that the variable names. The password is never shown."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme.split("+")[0])
-    except ValueError as error:
-        raise UpError(f"{variable} is no address: {error}.") from error
-    if not host or port is None:  # a unix socket, or a kind of broker that we do not know
-        return
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UpError(
-            f"{variable} names {host}:{port}, and nothing answers there ({reason}). Start that server, correct the "
-            "variable, or unset it: then Prefloop starts its own."
-        ) from error
 
 
 def disk_full(error: OSError, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """`manage.py up`: the whole site as one foreground program. Only its children touch Django's models."""
 
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -10,8 +11,9 @@ from labelapp.ops.children import Child, Program
 from labelapp.ops.endpoints import make_folder, postgres_folder, redis_folder
 from labelapp.ops.host import HostError
 from labelapp.ops.leftovers import end_processes, marked_processes
+from labelapp.ops.outside import check_broker, check_database
 from labelapp.ops.postgres import EmbeddedPostgres
-from labelapp.ops.preflight import UpError, check_answers, check_port, check_room, claim, disk_full
+from labelapp.ops.preflight import UpError, check_port, check_room, claim, disk_full
 from labelapp.ops.programs import Site, manage_program, site_programs
 from labelapp.ops.redis import EmbeddedRedis
 from labelapp.ops.server import Server, ServerError
@@ -64,17 +66,17 @@ class Stack:
         postgres = EmbeddedPostgres(postgres_folder(self.site.var))
         redis = EmbeddedRedis(redis_folder(self.site.var))
         self._environment = self.site.environment(
-            self._external("DATABASE_URL") or self._started(postgres),
-            self._external("CELERY_BROKER_URL") or self._started(redis),
+            self._outside("DATABASE_URL", check_database) or self._started(postgres),
+            self._outside("CELERY_BROKER_URL", check_broker) or self._started(redis),
         )
 
     def prepare_data(self, seed: bool) -> None:
         """Bring the tables, the static files and, unless told otherwise, the demo up to date."""
-        steps = [("migrate", "--noinput", "--verbosity", "0"), ("collectstatic", "--noinput", "--verbosity", "0")]
-        for step in [*steps, ("seed_demo",)] if seed else steps:
-            child = self.supervisor.run_once(self._manage(*step))
-            if child.exit_code != 0:
-                raise UpError(f"`manage.py {step[0]}` failed; its lines above say why. Everything is stopped again.")
+        static = self.supervisor.start_once(self._manage("collectstatic", "--noinput", "--verbosity", "0"))
+        self._require(self.supervisor.run_once(self._manage("migrate", "--noinput", "--verbosity", "0")))
+        if seed:
+            self._require(self.supervisor.run_once(self._manage("seed_demo")))
+        self._require(self.supervisor.wait_for_end(static))
 
     def start_site(self, seed: bool) -> None:
         """Start web, workers and beat; when they answer, say where, and how to sign in."""
@@ -93,10 +95,10 @@ class Stack:
         )
         self.supervisor.log.print(self._greeting(complete, accounts))
 
-    def _external(self, variable: str) -> str | None:
+    def _outside(self, variable: str, check: Callable[[str], None]) -> str | None:
         url = env_str(variable)
         if url:
-            check_answers(variable, url)
+            check(url)
         return url
 
     def _started(self, server: Server) -> str:
@@ -108,6 +110,11 @@ class Stack:
             raise UpError(f"{server.name} did not answer within {SERVER_SECONDS:g} s; its lines above say why.")
         server.publish()
         return server.url
+
+    def _require(self, child: Child) -> None:
+        if child.exit_code != 0:
+            name = child.program.name
+            raise UpError(f"`manage.py {name}` failed; its lines above say why. Everything is stopped again.")
 
     def _manage(self, *arguments: str) -> Program:
         return manage_program(self.site, self._environment, *arguments)

@@ -74,7 +74,10 @@ class Supervisor:
 
     def run_once(self, program: Program) -> Child:
         """Run a program to its end. Raises StopRequestedError."""
-        child = self.start_once(program)
+        return self.wait_for_end(self.start_once(program))
+
+    def wait_for_end(self, child: Child) -> Child:
+        """Wait until a program that was started once has ended. Raises StopRequestedError."""
         while child.exit_code is None:
             self.turn()
         return child

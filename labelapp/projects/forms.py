@@ -22,6 +22,7 @@ STRENGTH_CHOICES = [
     (8, "8 steps: four each way"),
     (9, "9 steps: four each way, and “about equal”"),
 ]
+YES_MEANS = {"good": "is good", "bad": "is bad", "descriptive": "only describes"}
 LIKERT_CHOICES = [(0, "No rating"), (5, "1 to 5"), (7, "1 to 7"), (10, "1 to 10")]
 
 
@@ -56,17 +57,17 @@ class ProtocolForm(forms.Form):
         coerce=int,
         help_text="Asked where a task has two completions.",
     )
-    likert_points = forms.TypedChoiceField(label="Rating of each completion", choices=LIKERT_CHOICES, coerce=int)
+    likert_points = forms.TypedChoiceField(label="Scale", choices=LIKERT_CHOICES, coerce=int)
     likert_low = forms.CharField(label="Lowest point means", max_length=60, required=False)
     likert_high = forms.CharField(label="Highest point means", max_length=60, required=False)
     questions_all_up_to = forms.IntegerField(
-        label="Ask the questions about all completions, up to",
+        label="About all completions in tasks of up to",
         min_value=0,
         max_value=MAX_COMPLETIONS,
-        help_text="Completions in a task.",
+        help_text="Completions. For the questions about completions.",
     )
     questions_sample = forms.IntegerField(
-        label="In larger tasks, about a random",
+        label="In larger tasks about a random",
         min_value=0,
         max_value=MAX_COMPLETIONS,
         help_text="Completions, so that a task does not become a questionnaire.",
@@ -101,6 +102,14 @@ class QuestionForm(forms.Form):
         required=False,
         help_text="Made from the question where you leave it empty.",
     )
+
+    @property
+    def summary(self) -> str:
+        """The question's settings in a few words, as they stand in the form."""
+        scope = dict(Question.Scope.choices).get(str(self["scope"].value()), "?")
+        polarity, severity = str(self["polarity"].value()), str(self["severity"].value())
+        weight = "" if severity == Question.Severity.NONE else f", {severity}"
+        return f"About {str(scope).lower()}; a yes {YES_MEANS.get(polarity, '?')}{weight}"
 
     def clean(self) -> dict[str, Any]:
         """Check the question by itself; an empty key is filled from its text."""

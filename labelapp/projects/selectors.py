@@ -22,6 +22,13 @@ from labelapp.models import (
 )
 
 RECENT_JOBS = 5
+ORIGINS = {
+    Annotator.Kind.PERSON: "from people here",
+    Annotator.Kind.EXTERNAL: "with imports",
+    Annotator.Kind.JUDGE: "from judge models",
+    Annotator.Kind.SIMULATED: "from simulations",
+}
+"""Where labels come from, in words, by the kind of annotator."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,12 @@ class Intake:
     completions: int
     models: int
     demonstrations: int
-    labels_by_kind: dict[str, int] = field(default_factory=dict)
+    labels_by_origin: dict[str, int] = field(default_factory=dict)
 
     @property
     def labels(self) -> int:
-        """Labels of all kinds of annotators."""
-        return sum(self.labels_by_kind.values())
+        """Labels of all origins."""
+        return sum(self.labels_by_origin.values())
 
 
 def memberships_with_counts(user: User | AnonymousUser) -> QuerySet[Membership]:
@@ -66,7 +73,7 @@ def intake(project: Project) -> Intake:
         completions=Completion.objects.filter(model_version__project=project).count(),
         models=project.model_versions.count(),
         demonstrations=Demonstration.objects.filter(annotator__project=project, supersedes__isnull=True).count(),
-        labels_by_kind={kind.label: counts[kind] for kind in Annotator.Kind if kind in counts},
+        labels_by_origin={words: counts[kind] for kind, words in ORIGINS.items() if kind in counts},
     )
 
 

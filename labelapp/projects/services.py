@@ -44,13 +44,15 @@ def project_create(*, name: str, created_by: User, description: str = "") -> Pro
 def protocol_create(*, project: Project, spec: ProtocolSpec, actor: User | None) -> Protocol:
     """Create the first version of a protocol.
 
-    Raises DomainError when a rule is broken, and Conflict when the project has a protocol of that name.
+    Raises DomainError when a rule is broken, and ConflictError when the project has a protocol of that name.
     """
     _protocol_check(spec)
     _versions_lock(project)
     name = spec.name.strip()
     if Protocol.objects.filter(project=project, name__iexact=name).exists():
-        raise ConflictError(f"There is a protocol “{name}” here already. Choose another name, or make a new version of it.")
+        raise ConflictError(
+            f"There is a protocol “{name}” here already. Choose another name, or make a new version of it."
+        )
     return _protocol_save(project, spec, name, version=1, actor=actor)
 
 
@@ -58,7 +60,7 @@ def protocol_create(*, project: Project, spec: ProtocolSpec, actor: User | None)
 def protocol_revise(*, protocol: Protocol, spec: ProtocolSpec, actor: User | None) -> Protocol:
     """Make the next version of a protocol, under its name. The versions before stay as they are.
 
-    Raises DomainError when a rule is broken, and Conflict when the newest version says the same already.
+    Raises DomainError when a rule is broken, and ConflictError when the newest version says the same already.
     """
     _protocol_check(spec)
     _versions_lock(protocol.project)

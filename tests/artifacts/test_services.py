@@ -5,9 +5,9 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from labelapp.artifacts.services import INCOMING_LIFETIME, _said, artifact_localise, artifact_publish, artifact_write
 from labelapp.errors import DomainError
@@ -17,7 +17,7 @@ UPLOAD = Artifact.Kind.UPLOAD
 
 
 @pytest.fixture
-def root(tmp_path: Path, settings: Any) -> Path:
+def root(tmp_path: Path, settings: Settings) -> Path:
     settings.ARTIFACT_ROOT = tmp_path / "artifacts"
     return tmp_path / "artifacts"
 

@@ -100,6 +100,19 @@ def test_the_data_goes_along_when_its_folder_is_closed_and_opened(open_folder: P
 
 
 @as_root
+def test_data_of_an_ordinary_user_stays_that_users(closed_folder: Path) -> None:
+    os.chown(closed_folder, 12345, 12345)
+    folder = closed_folder / "var" / "postgres"
+    count_starts(folder, closed_folder / "shared")
+    for path in (closed_folder / "var", folder, folder / "data"):
+        os.chown(path, 12345, 12345)
+    for path in (folder / "data").rglob("*"):
+        os.chown(path, 12345, 12345)
+    assert count_starts(folder, closed_folder / "shared") == ["user 12345", str(folder / "data"), 2]
+    assert (folder / "data").stat().st_uid == 12345
+
+
+@as_root
 def test_without_namespaces_the_data_moves_once_and_is_found_again(closed_folder: Path, open_folder: Path) -> None:
     folder, shared = closed_folder / "var" / "postgres", open_folder / "shared"
     assert count_starts(folder, shared)[2] == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from labelapp.ops.preflight import UpError, check_answers, check_port, check_room, claim, disk_full
+from labelapp.ops.preflight import UpError, check_port, check_room, claim, disk_full
 from labelapp.ops.server import free_port
 
 ADDRESS = "http://127.0.0.1:8000/"
@@ -51,36 +51,6 @@ def test_too_little_room_is_told_in_megabytes(tmp_path: Path) -> None:
     check_room(tmp_path, needed=1)
     with pytest.raises(UpError, match=r"has \d+ MB free, and Prefloop needs 1099511627776 MB.*PREFLOOP_VAR"):
         check_room(tmp_path, needed=2**60)
-
-
-def test_an_outside_server_that_answers_passes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        check_answers("DATABASE_URL", f"postgresql://app:secret@127.0.0.1:{server.getsockname()[1]}/app")
-
-
-@pytest.mark.parametrize(
-    "url", ["postgresql://app@/app?host=/run/postgresql", "redis+socket:///run/redis", "memory://"]
-)
-def test_addresses_without_a_host_are_left_to_those_who_use_them(url: str) -> None:
-    check_answers("DATABASE_URL", url)
-
-
-def test_an_outside_server_that_does_not_answer_is_told_without_its_password() -> None:
-    port = free_port()
-    with pytest.raises(UpError) as refusal:
-        check_answers("DATABASE_URL", f"postgresql://app:secret@127.0.0.1:{port}/app")
-    assert str(refusal.value).startswith(f"DATABASE_URL names 127.0.0.1:{port}, and nothing answers there")
-    assert "secret" not in str(refusal.value)
-
-
-def test_the_usual_port_is_meant_where_none_is_named() -> None:
-    with pytest.raises(UpError, match=r"names nowhere\.invalid:6379,"):
-        check_answers("CELERY_BROKER_URL", "redis://nowhere.invalid/0")
-
-
-def test_an_address_that_is_none_is_told() -> None:
-    with pytest.raises(UpError, match="DATABASE_URL is no address"):
-        check_answers("DATABASE_URL", "postgresql://app@127.0.0.1:many/app")
 
 
 def test_a_full_disk_is_told_plainly(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_it_counts_what_came_in(
     assert _figure(text, "Completions by 1 model") == "6"
     assert _figure(text, "Labels") == "2"
     assert _figure(text, "Demonstrations") == "1"
-    assert "person 1, external 1." in " ".join(text.split())
+    assert "Of the labels, 1 came from people here, 1 came with imports." in " ".join(text.split())
 
 
 def test_it_counts_nothing_of_other_projects(client_of: SignIn, omar: User, project: Project, url: str) -> None:

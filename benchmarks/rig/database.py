@@ -15,7 +15,7 @@ from labelapp.ops.postgres import EmbeddedPostgres
 from labelapp.ops.redis import EmbeddedRedis
 from labelapp.ops.server import running
 
-VAR = Path(__file__).resolve().parent.parent / "var" / "bench"
+VAR = Path(__file__).resolve().parent.parent.parent / "var" / "bench"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PROC = Path("/proc")
 
 
@@ -21,7 +21,7 @@ def web_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     quiet = ["--lifespan", "off", "--no-access-log", "--log-level", "warning"]
     server = subprocess.Popen([*command, *quiet], cwd=ROOT)
     try:
-        _wait(f"http://127.0.0.1:{port}/health")
+        wait_for(f"http://127.0.0.1:{port}/health")
         yield server
     finally:
         server.terminate()
@@ -44,7 +44,8 @@ def cpu_seconds(roots: list[int]) -> float:
     return sum(times.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
-def _wait(url: str, seconds: float = 60) -> None:
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Wait until the address answers. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -1,0 +1,94 @@
+"""A project with people and an open batch, for load; and what became of its labels. Django must be set up."""
+
+PASSWORD = "a long enough password"
+SLUG = "load"
+COMPLETION = (
+    "Water it **deeply** once a week.\n\n- in the morning\n- at the root\n\nMore in hot summers, less in winter."
+)
+
+
+def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
+    """A project with an open batch of tasks and its people; returns their addresses."""
+    from hashlib import sha256
+
+    from labelapp.accounts.services import membership_grant
+    from labelapp.labeling.services.batches import PromptChoice, tasks_create
+    from labelapp.models import Batch, Completion, ModelVersion, Prompt, Role, User
+    from labelapp.projects.services import project_create
+
+    admin = User.objects.create_user(email="admin@example.com", name="Admin")
+    project = project_create(name=SLUG.capitalize(), created_by=admin)
+    protocol = project.protocols.get()
+    emails = [f"person{number}@example.com" for number in range(labelers)]
+    for email in emails:
+        user = User.objects.create_user(email=email, password=PASSWORD, name=email.partition("@")[0])
+        membership_grant(project=project, user=user, role=Role.LABELER, actor=None)
+    model = ModelVersion.objects.create(project=project, name="any", kind="external")
+    prompts = Prompt.objects.bulk_create(
+        Prompt(
+            project=project,
+            messages=[{"role": "user", "content": f"How often do I water plant {number}?"}],
+            content_hash=str(number),
+            split="train",
+        )
+        for number in range(tasks)
+    )
+    texts = [f"{COMPLETION} That is answer {number}." for number in range(k)]
+    Completion.objects.bulk_create(
+        Completion(
+            prompt=prompt,
+            model_version=model,
+            text=text,
+            text_hash=sha256(text.encode()).hexdigest(),
+            source_key=str(number),
+        )
+        for prompt in prompts
+        for number, text in enumerate(texts)
+    )
+    batch = Batch.objects.create(
+        project=project, protocol=protocol, name="All", k=k, overlap=overlap, shared_share=0, shared_overlap=overlap
+    )
+    ids = [prompt.pk for prompt in prompts]
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
+        tasks_create(batch=batch, prompt_ids=chunk, choice=PromptChoice(), probability=1.0, salt=project.salt)
+    Batch.objects.filter(pk=batch.pk).update(state=Batch.State.OPEN)
+    return emails
+
+
+def seat_cut_short(email: str, task_id: int) -> None:
+    """Let five minutes pass for one abandoned seat, then do what beat does every few seconds."""
+    from datetime import timedelta
+
+    from django.db import connection
+    from django.utils import timezone
+
+    from labelapp.labeling.services.seats import seats_expire
+    from labelapp.models import Seat
+
+    Seat.objects.filter(task=task_id, annotator__user__email=email, state="held").update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
+    seats_expire()
+    connection.close()
+
+
+def counts(submitted: list[tuple[str, int]], overlap: int) -> dict[str, int]:
+    """What the database says afterwards, held against what the labelers were told."""
+    from django.db.models import Count, Q
+
+    from labelapp.models import Annotation, ComparisonTask, Seat
+
+    counted = Q(annotations__surplus=False)
+    tasks = ComparisonTask.objects.annotate(
+        counted=Count("annotations", filter=counted),
+        people=Count("annotations__annotator", filter=counted, distinct=True),
+    )
+    stored = set(Annotation.objects.values_list("annotator__user__email", "task_id"))
+    return {
+        "duplicates": sum(task.counted > overlap or task.people < task.counted for task in tasks),
+        "short": sum(task.counted < overlap for task in tasks),
+        "lost": len(set(submitted) - stored),
+        "stranded": Seat.objects.exclude(state=Seat.State.FILLED).count(),
+        "surplus": Annotation.objects.filter(surplus=True).count(),
+    }

@@ -1,0 +1,118 @@
+"""The whole stack, started as people start it, on a data folder of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.rig.web import wait_for
+from labelapp.ops.leftovers import PROC
+from labelapp.ops.server import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Stack:
+    """One `manage.py up`, which may be killed and started again."""
+
+    def __init__(self, var: Path) -> None:
+        self.var, self.port = var, free_port()
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = {**kept, "PREFLOOP_VAR": str(var), "PYTHONUNBUFFERED": "1"}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "manage.py", "up", "--no-seed", "--port", str(self.port)]
+        with (self.var / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(f"http://127.0.0.1:{self.port}/health", 120)
+
+    def stop(self) -> int:
+        """Ctrl-C; returns the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+    def python(self, code: str, *values: Any) -> Any:
+        """Run code on the stack's database; `given` holds the values, and what it assigns to `found` comes back."""
+        script = (
+            "import json, sys, os; os.environ['DJANGO_SETTINGS_MODULE'] = 'labelapp.settings'\n"
+            "import django; django.setup()\n"
+            f"given = json.load(sys.stdin)\n{code}\nprint(json.dumps(found))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=self.environment,
+            input=json.dumps(values),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def processes(self, word: str = "") -> list[int]:
+        """Processes below `up` whose command line holds the word."""
+        assert self.process is not None
+        family = _family(self.process.pid) - {self.process.pid}
+        return [pid for pid in family if word in _command(pid)]
+
+    def kill(self, word: str) -> int:
+        """SIGKILL all of them at once; returns how many there were."""
+        found = self.processes(word)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    def kill_everything(self) -> None:
+        """SIGKILL of `up` and all below it."""
+        assert self.process is not None
+        family = self.processes()
+        self.process.kill()
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _family(root: int) -> set[int]:
+    parents = {}
+    for stat in PROC.glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = {root}
+    while grown := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return family
+
+
+def _command(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A running stack; stopped, and its log printed when the test failed."""
+    made = Stack(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        print((tmp_path / "up.log").read_text(errors="replace")[-6000:])
+        if made.process and made.process.poll() is None:
+            made.stop()
