@@ -141,9 +141,7 @@ def _annotators(project: Project, names: Collection[str]) -> dict[str, int]:
     return known
 
 
-def _annotations(
-    project: Project, rows: Sequence[LabelledRow], annotators: dict[str, int], job: Job | None
-) -> int:
+def _annotations(project: Project, rows: Sequence[LabelledRow], annotators: dict[str, int], job: Job | None) -> int:
     if not rows:
         return 0
     batch = imported_batch(project=project)

@@ -91,7 +91,7 @@ def json_load(line: bytes) -> object:
     except UnicodeDecodeError as error:
         raise RowError("", f"Byte {error.start + 1} is not UTF-8. Save the file as UTF-8.") from None
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        return DECODER.decode(text)
     except RecursionError:
         raise RowError("", "It is nested too deeply.") from None
     except json.JSONDecodeError as error:
@@ -111,6 +111,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(name for name in names if names.count(name) > 1)
         raise RowError("", f"The field “{shown(twice)}” stands twice in one object. Keep one of them.")
     return fields
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 
 
 def _messages(fields: Mapping[str, object]) -> list[Message]:

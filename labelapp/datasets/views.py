@@ -29,7 +29,7 @@ def imports(request: HttpRequest, slug: str) -> HttpResponse:
 def import_upload(request: HttpRequest, slug: str) -> HttpResponse:
     """Choose a file; its import goes on in the background."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
-    form = ImportForm(request.POST if request.method == "POST" else None, request.FILES)
+    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if form.is_valid():
         upload = form.cleaned_data["file"]
         try:

@@ -26,7 +26,7 @@ def batches(request: HttpRequest, slug: str) -> HttpResponse:
     found = Batch.objects.filter(project=membership.project).select_related("protocol").order_by("-created_at")
     progress = batch_progress(found)
     rows = [(batch, progress[batch.pk]) for batch in found]
-    context = {"project": membership.project, "membership": membership, "rows": rows}
+    context = {"membership": membership, "rows": rows}
     return render(request, "labeling/batches.html", context)
 
 
@@ -49,7 +49,7 @@ def batch_create_view(request: HttpRequest, slug: str) -> HttpResponse:
             form.add_error(None, error.message)
         else:
             return redirect("job", pk=job.pk)
-    context = {"project": membership.project, "membership": membership, "form": form}
+    context = {"membership": membership, "form": form}
     return render(request, "labeling/batch_create.html", context, status=422 if form.errors else 200)
 
 
@@ -59,9 +59,9 @@ def batch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     found = get_object_or_404(Batch.objects.select_related("protocol"), pk=pk, project=membership.project)
     context = {
-        "project": membership.project,
         "membership": membership,
         "batch": found,
+        "shared_percent": round(found.shared_share * 100),
         "progress": batch_progress(Batch.objects.filter(pk=found.pk))[found.pk],
         "people": labels_by_person(found),
         "job": Job.objects.filter(project=membership.project, kind="batch_build", payload__batch=found.pk).first(),

@@ -1,6 +1,7 @@
 """Forms about batches. The labeling form itself is read by `judgement.py`."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -23,6 +24,22 @@ class WordsField(forms.CharField):
         return sorted(words)
 
 
+@dataclass(frozen=True)
+class Section:
+    """Fields of a form that belong together, in rows."""
+
+    title: str
+    rows: list[list[forms.BoundField]]
+
+
+SECTIONS = {
+    "Tasks": [["k", "overlap"]],
+    "Shared tasks": [["shared_percent", "shared_overlap"]],
+    "Which prompts": [["split", "source"], ["tags", "languages"], ["model_versions"], ["limit"]],
+    "Who gets it, and when": [["skills", "priority", "deadline"]],
+}
+
+
 class BatchForm(forms.Form):
     """A new batch."""
 
@@ -39,7 +56,7 @@ class BatchForm(forms.Form):
         label="Labels per task", min_value=1, max_value=MAX_OVERLAP, initial=1, help_text="Each by another person."
     )
     shared_percent = forms.IntegerField(
-        label="Shared tasks, in percent",
+        label="Share in percent",
         min_value=0,
         max_value=100,
         initial=15,
@@ -72,6 +89,11 @@ class BatchForm(forms.Form):
         self.fields["protocol"].queryset = protocols  # type: ignore[attr-defined]
         writers = ModelVersion.objects.filter(project=project).order_by("name")
         self.fields["model_versions"].queryset = writers  # type: ignore[attr-defined]
+
+    @property
+    def sections(self) -> list[Section]:
+        """The fields as the page groups them."""
+        return [Section(title, [[self[name] for name in row] for row in rows]) for title, rows in SECTIONS.items()]
 
     def clean_name(self) -> str:
         """A name of its own within the project."""

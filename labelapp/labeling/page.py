@@ -27,6 +27,7 @@ class ChoiceField:
     choices: list[Choice]
     problem: str = ""
     help: str = ""
+    key: str = ""
     polarity: str = ""
 
     @property
@@ -66,6 +67,7 @@ def page_context(shown: TaskShown, *, problems: Mapping[str, str], seating: str)
             )
             for letter, slot, text in placed
         ],
+        "questions_explained": [question for question in sheet.asked(Question.Scope.COMPLETION) if question.help],
         "prompt_questions": _questions(sheet.asked(Question.Scope.PROMPT), "answer-", fields, problems),
         "ranking_questions": _questions(sheet.asked(Question.Scope.RANKING), "answer-", fields, problems),
         "preference": _preference(sheet, fields, problems),
@@ -106,6 +108,7 @@ def _questions(
             ),
             problem=problems.get(prefix + question.key, ""),
             help=question.help,
+            key=question.key,
             polarity="neutral" if question.polarity == Question.Polarity.DESCRIPTIVE else question.polarity,
         )
         for question in questions

@@ -49,8 +49,8 @@ def own_identity() -> Identity:
 
 
 def namespace_identity() -> Identity:
-    """This user on the outside, an ordinary one on the inside (a user namespace)."""
-    return Identity("user namespace", "namespace", os.geteuid(), os.getegid())
+    """This user on the outside, nobody on the inside (a user namespace)."""
+    return Identity("user namespace", f"namespace:{nobody_identity().uid}", os.geteuid(), os.getegid())
 
 
 def nobody_identity() -> Identity:
@@ -65,8 +65,8 @@ def choose_host(folder: Path, install: Path, shared_home: Path = SHARED_HOME) ->
     Raises HostError when nothing works.
     """
     make_folder(folder)
-    if os.geteuid() != 0:
-        return Host(own_identity(), install, folder)
+    if os.geteuid() != 0:  # initdb fails for a user without a name, as containers have them
+        return Host(own_identity() if _has_name(os.geteuid()) else namespace_identity(), install, folder)
     refusals = []
     for identity, home in _candidates(folder, shared_home):
         try:
@@ -98,17 +98,30 @@ def _candidates(folder: Path, shared_home: Path) -> Iterator[tuple[Identity, Pat
     """Yield the ways for root, the least intrusive first; only the last leaves the project's own folder."""
     home = _recorded_home(folder)
     if home == folder:
-        yield from ((owner, folder) for owner in _ordinary_owner(folder / "data"))
+        yield from ((owner, folder) for owner in _ordinary_owner(folder))
         yield nobody_identity(), folder
         yield namespace_identity(), folder
         home = shared_home / secrets.token_hex(8)
     yield nobody_identity(), home
 
 
-def _ordinary_owner(data: Path) -> Iterator[Identity]:
-    """Yield the user that made the data, unless it was root: that user must be able to go on without root."""
-    if data.exists() and (status := data.stat()).st_uid not in (0, nobody_identity().uid):
-        yield Identity(f"user {status.st_uid}", f"{status.st_uid}:{status.st_gid}", status.st_uid, status.st_gid)
+def _ordinary_owner(folder: Path) -> Iterator[Identity]:
+    """Yield the user in whose files this is, if any: reaches a closed home, and can go on without root."""
+    nobody = nobody_identity().uid
+    for path in (folder / "data", folder, *folder.parents):
+        if path.exists() and (status := path.stat()).st_uid not in (0, nobody):
+            uid, gid = status.st_uid, status.st_gid
+            if _has_name(uid):
+                yield Identity(pwd.getpwuid(uid).pw_name, f"{uid}:{gid}", uid, gid)
+            return
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _try(host: Host) -> None:

@@ -1,7 +1,8 @@
 """Start a program that ends with its parent, as another user if asked.
 
 Run by path, so that nothing else is imported: `python -I -S leash.py PARENT SIGNAL IDENTITY COMMAND…`.
-It becomes the program by exec, so the process id stays. IDENTITY is `self`, `namespace`, or `UID:GID`.
+It becomes the program by exec, so the process id stays.
+IDENTITY is `self`, `UID:GID`, or `namespace:UID` with the user to be on the inside.
 """
 
 import ctypes
@@ -13,7 +14,6 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
-NAMESPACE_ID = 1000
 CANNOT_RUN = 126
 
 
@@ -28,25 +28,26 @@ def leashed(command: Sequence[str], death_signal: signal.Signals, identity: str 
 
 def become(identity: str) -> None:
     """Take on the identity, for good. Raises OSError where the system refuses."""
-    if identity == "namespace":
-        _enter_user_namespace()
-    elif identity != "self":
-        uid, gid = (int(part) for part in identity.split(":"))
+    kind, _, rest = identity.partition(":")
+    if kind == "namespace":
+        _enter_user_namespace(int(rest))
+    elif kind != "self":
+        uid, gid = int(kind), int(rest)
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
 
 
-def _enter_user_namespace() -> None:
-    """Be an ordinary user on the inside and the same user on the outside: files keep their owner."""
+def _enter_user_namespace(inside: int) -> None:
+    """Be another user on the inside and the same user on the outside: files keep their owner."""
     uid, gid = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWUSER) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"user namespaces are refused: {os.strerror(code)}")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{NAMESPACE_ID} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{NAMESPACE_ID} {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{inside} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{inside} {gid} 1")
 
 
 def tie_to(parent: int, death_signal: int) -> None:

@@ -115,7 +115,8 @@ class EmbeddedPostgres(Server):
 
     def answers(self) -> bool:
         """Say whether it accepts connections; false while it starts or recovers."""
-        probe = [self._binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "app", "-d", "app"]
+        probe = [self._binary("pg_isready"), "-q", "-t", "2", *place]
         return subprocess.run(probe, env=self.environment, cwd="/").returncode == 0
 
     def _binary(self, name: str) -> str:

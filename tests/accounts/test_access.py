@@ -23,7 +23,8 @@ def test_each_role_opens_its_own_doors_and_those_before(
 
 
 def test_strangers_do_not_learn_that_a_project_exists(stan: User, project: Project) -> None:
-    for user in [stan, AnonymousUser()]:
+    nobodies: list[User | AnonymousUser] = [stan, AnonymousUser()]
+    for user in nobodies:
         with pytest.raises(Http404):
             membership_for(user, project.slug)
         with pytest.raises(Http404):
@@ -62,6 +63,7 @@ def test_only_site_admins_create_projects(stan: User, omar: User) -> None:
     User.objects.filter(pk=stan.pk).update(is_staff=True)
     stan.refresh_from_db()
     assert site_admin_require(stan) == stan
-    for user in [omar, AnonymousUser()]:
+    others: list[User | AnonymousUser] = [omar, AnonymousUser()]
+    for user in others:
         with pytest.raises(DeniedError):
             site_admin_require(user)

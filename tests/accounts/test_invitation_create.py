@@ -13,7 +13,7 @@ SignIn = Callable[[User], Client]
 
 
 def _link(text: str) -> str:
-    return re.findall(r'readonly value="([^"]+)"', text)[0]
+    return str(re.findall(r'readonly value="([^"]+)"', text)[0])
 
 
 def _secret(text: str) -> str:

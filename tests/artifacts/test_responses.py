@@ -18,7 +18,7 @@ CONTENT = b"pears " * BLOCK
 
 @pytest.fixture
 def artifact(project: Project) -> Artifact:
-    return artifact_write(chunks=[CONTENT], project=project, kind=Artifact.Kind.REJECTS, name="grün \"x\".jsonl")
+    return artifact_write(chunks=[CONTENT], project=project, kind=Artifact.Kind.REJECTS, name='grün "x".jsonl')
 
 
 async def _collect(response: StreamingHttpResponse) -> list[bytes]:
@@ -46,7 +46,7 @@ def test_it_is_a_download_and_no_page(factory: RequestFactory, artifact: Artifac
 
 def test_wsgi_gives_the_same_content(artifact: Artifact) -> None:
     response = artifact_response(RequestFactory().get("/"), artifact)
-    assert b"".join(response) == CONTENT  # type: ignore[arg-type]
+    assert b"".join(response) == CONTENT
 
 
 def test_a_missing_file_is_said_before_anything_is_sent(artifact: Artifact) -> None:

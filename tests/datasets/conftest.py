@@ -80,7 +80,7 @@ def contents() -> dict[str, list[tuple[Any, ...]]]:
         "annotations": sorted(
             (*row[:2], str(row[2:]))
             for row in Annotation.objects.values_list(
-                "task__prompt__content_hash", "annotator__name", "edges", "ranking", "supersedes__isnull"
+                "task__prompt__content_hash", "annotator__name", "edges", "ranking"
             )
         ),
         "demonstrations": sorted(Demonstration.objects.values_list("prompt__content_hash", "annotator__name", "text")),

@@ -104,7 +104,7 @@ def test_the_same_text_has_one_place() -> None:
         ({"rankings": [ranking(["a"])]}, "rankings[0].order", "at least two"),
         ({"rankings": [ranking("ab")]}, "rankings[0].order", "Expected a list"),
         ({"rankings": [ranking([["a"], []])]}, "rankings[0].order[1]", "empty"),
-        ({"rankings": [ranking([["a"], ["x"]])]}, "rankings[0].order[1][0]", "no completion of this row has the id “x”"),
+        ({"rankings": [ranking([["a"], ["x"]])]}, "rankings[0].order[1][0]", "this row has the id “x”"),
         ({"rankings": [ranking(["a", "x"])]}, "rankings[0].order[1]", "a, b, c"),
         ({"rankings": [ranking([["a", "a"]])]}, "rankings[0].order[0][1]", "twice"),
         ({"rankings": [ranking(["a", "b"], confidence=5)]}, "rankings[0].confidence", "from 1 to 4"),

@@ -41,11 +41,9 @@ def ranked(*order: Any, annotator: str = "ann", **fields: Any) -> dict[str, Any]
 def rankings() -> list[Any]:
     """All rankings, oldest first, in the letters of their completions."""
     found = []
-    for annotation in Annotation.objects.order_by("pk"):
-        slots: dict[int, str] = {}
-        for item in annotation.task.task_completions.order_by("completion"):
-            slots[item.slot] = slots.get(item.slot, "") + item.completion.source_key
-        found.append([sorted(slots[slot] for slot in tier) for tier in annotation.ranking])
+    for task, ranking in Annotation.objects.order_by("pk").values_list("task", "ranking"):
+        names = dict(TaskCompletion.objects.filter(task=task).values_list("slot", "completion__source_key"))
+        found.append([sorted(names[slot] for slot in tier) for tier in ranking or []])
     return found
 
 
@@ -125,7 +123,7 @@ def test_a_partial_ranking_is_edges_only(project: Project) -> None:
 
 def test_identical_texts_share_a_slot(project: Project) -> None:
     twins = [completion("a", "Same"), completion("b", "Other"), completion("c", "Same", model="tiny-2")]
-    bring(project, labelled_row() | {"completions": twins, "rankings": [{"annotator": "x", "order": ["b", ["a", "c"]]}]})
+    bring(project, ranked("b", ["a", "c"]) | {"completions": twins})
     slots = dict(TaskCompletion.objects.values_list("completion__source_key", "slot"))
     assert slots == {"a": 0, "b": 1, "c": 0}
     assert Annotation.objects.get().ranking == [[1], [0]]

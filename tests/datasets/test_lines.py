@@ -69,7 +69,7 @@ def test_unicode_line_separators_do_not_split(path: Path) -> None:
 
 @pytest.mark.parametrize("magic", list(FOREIGN))
 def test_other_formats_are_named(path: Path, magic: bytes) -> None:
-    with pytest.raises(UnreadableFileError, match="This file is not JSON lines, it is .*: "):
+    with pytest.raises(UnreadableFileError, match=r"This file is not JSON lines, it is .*: "):
         read(path, magic + b"0123456789")
 
 

@@ -237,12 +237,8 @@ def test_no_bytes_raise_anything_but_a_row_error(line: bytes) -> None:
 
 
 def _parse_or_refuse(line: bytes) -> None:
-    try:
-        row = row_parse(line)
-    except RowError as error:
-        assert str(error).encode()
-    else:
-        assert row.prompt.messages
+    result = _result(line)
+    assert result.prompt.messages if isinstance(result, Row) else result[1].encode()
 
 
 @given(st.dictionaries(st.sampled_from(ROW_FIELDS), st.text(min_size=1, max_size=5)))
@@ -251,7 +247,7 @@ def test_reading_is_repeatable(fields: dict[str, str]) -> None:
     assert _result(line) == _result(line)
 
 
-def _result(line: bytes) -> object:
+def _result(line: bytes) -> Row | tuple[str, str]:
     try:
         return row_parse(line)
     except RowError as error:
@@ -263,7 +259,7 @@ def test_it_needs_no_settings_and_no_database() -> None:
         "import os; os.environ.pop('DJANGO_SETTINGS_MODULE', None)\n"
         "from labelapp.datasets.rows import row_parse\n"
         "from django.conf import settings\n"
-        "row_parse(b'{\"prompt\": \"Hi\", \"language\": \"en\"}')\n"
+        'row_parse(b\'{"prompt": "Hi", "language": "en"}\')\n'
         "assert not settings.configured"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

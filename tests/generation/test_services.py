@@ -48,7 +48,7 @@ def test_known_models_are_found_whatever_their_kind(project: Project) -> None:
 
 
 def test_everything_is_kept(prompt: Prompt, model: int) -> None:
-    text = "In late winter. 🍐\n\\ \"so\""
+    text = 'In late winter. 🍐\n\\ "so"'
     imported = bring(prompt, model, text, given_id="a", sampling={"temperature": 0.7, "stop": ["\n"]}, seed=-5)
     completion = Completion.objects.get()
     assert imported == ([completion.pk], 1)

@@ -40,6 +40,13 @@ def steal(run: JobRun) -> JobRun:
     return stolen
 
 
+@transaction.atomic
+def save_chunk(run: JobRun) -> None:
+    """What a handler does: rows first, then the progress that covers them."""
+    factories.prompt_make(run.job.project)
+    job_progress(run, done=5, cursor={"next": 5})
+
+
 def test_create_saves_a_waiting_job(project: Project, omar: User) -> None:
     job = job_create(project=project, kind="stone", title="x" * 300, payload={"stone": 7}, created_by=omar)
     job.refresh_from_db()
@@ -134,11 +141,10 @@ def test_progress_tells_the_listener(run: JobRun) -> None:
     assert heard == [("Rolling", 1, 2)]
 
 
-def test_a_stale_attempt_writes_nothing(run: JobRun, project: Project) -> None:
+def test_a_stale_attempt_writes_nothing(run: JobRun) -> None:
     stolen = steal(run)
-    with pytest.raises(JobLostError), transaction.atomic():
-        factories.prompt_make(project)
-        job_progress(run, done=5, cursor={"next": 5})
+    with pytest.raises(JobLostError):
+        save_chunk(run)
     assert not Prompt.objects.exists()
     job = Job.objects.get(pk=run.job.pk)
     assert (job.attempt, job.done, job.cursor) == (stolen.attempt, 0, {})
@@ -197,11 +203,10 @@ def test_cancel_ends_a_waiting_job(job: Job, omar: User) -> None:
     assert AuditEntry.objects.get(verb="job_cancel").actor_id == omar.pk
 
 
-def test_cancel_stops_a_running_job_at_its_next_sign_of_life(run: JobRun, omar: User, project: Project) -> None:
+def test_cancel_stops_a_running_job_at_its_next_sign_of_life(run: JobRun, omar: User) -> None:
     job_cancel(job=run.job, actor=omar)
-    with pytest.raises(JobCancelledError), transaction.atomic():
-        factories.prompt_make(project)
-        job_progress(run, done=5)
+    with pytest.raises(JobCancelledError):
+        save_chunk(run)
     assert not Prompt.objects.exists()
     assert job_stop(run)
     assert Job.objects.get(pk=run.job.pk).state == State.CANCELLED

@@ -1,5 +1,6 @@
 """Writing protocols, below the pages."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -100,11 +101,12 @@ def test_two_who_revise_at_once_get_two_versions(project: Project, omar: User) -
 def test_the_database_itself_refuses_to_change_a_used_protocol(project: Project, omar: User) -> None:
     made = protocol_create(project=project, spec=SPEC, actor=omar)
     Protocol.objects.filter(pk=made.pk).update(used_at=timezone.now())
-    for change in [
+    changes: list[Callable[[], object]] = [
         lambda: Protocol.objects.update(guidelines="Be unkind."),
         lambda: Question.objects.filter(protocol=made).delete(),
         lambda: Question.objects.create(protocol=made, key="late", text="Comes late"),
-    ]:
+    ]
+    for change in changes:
         with pytest.raises(IntegrityError), transaction.atomic():
             change()
     assert spec_of(made) == SPEC

@@ -82,7 +82,7 @@ def test_other_rules_are_said_in_words_too(fields: dict[str, Any], field: str) -
     ],
 )
 def test_a_question_the_database_refuses_is_explained_first(
-    protocol: Protocol, fields: dict[str, str], field: str
+    protocol: Protocol, fields: dict[str, Any], field: str
 ) -> None:
     assert list(question_problems(replace(QUESTION, **fields))) == [field]
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -100,7 +100,7 @@ def test_a_question_the_database_refuses_is_explained_first(
         ({"key": "k" * 51}, "key"),
     ],
 )
-def test_a_question_needs_words_and_a_key(fields: dict[str, str], field: str) -> None:
+def test_a_question_needs_words_and_a_key(fields: dict[str, Any], field: str) -> None:
     assert list(question_problems(replace(QUESTION, **fields))) == [field]
 
 

@@ -28,7 +28,7 @@ def queries_for(project: Project, prompts: Sequence[PromptContent]) -> int:
 
 def test_everything_is_kept(project: Project) -> None:
     given = PromptContent(
-        messages=[{"role": "system", "content": "Be brief \\ \"now\".\n"}, {"role": "user", "content": "Why? 🍐\u2028"}],
+        messages=[{"role": "system", "content": 'Be brief \\ "now".\n'}, {"role": "user", "content": "Why? 🍐\u2028"}],
         external_id="17",
         source="forum",
         author="user-3",

@@ -122,7 +122,8 @@ def test_a_search_leaves_no_time_limit_behind(client: Client, url: str, project:
 
 def _walk(client: Client, url: str, start: str, rel: str) -> list[list[str]]:
     """The texts of page after page, following the link `rel`."""
-    pages, query = [], start
+    pages: list[list[str]] = []
+    query: str | None = start
     while query is not None:
         page = client.get(f"{url}{query}")
         shown = page.context["page"]
