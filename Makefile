@@ -3,10 +3,11 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -38,7 +39,7 @@ lint: install-dev ## check style, types, templates and migrations
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy labelapp trainer
 	$(PY) -m djlint --lint templates
-	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) manage.py makemigrations --check --dry-run --settings tests.ops.no_database
 
 bench: install-dev ## run each benchmark in its quick form
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) "$$script" --quick; done
@@ -48,18 +49,18 @@ clean: ## remove .venv, caches and test data; what people entered (var/) stays
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(VENV)/.made:
-	@set -e; found=; \
-	for candidate in $(PYTHON) python3.11 python3.12 python3; do \
+	@found=; for candidate in $(PYTHONS); do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	    found="$$candidate"; break; fi; done; \
 	if [ -z "$$found" ]; then \
-	  echo "Prefloop needs Python 3.11 or 3.12, and none is on PATH. Install one (Debian, Ubuntu: apt-get install" >&2; \
-	  echo "python3 python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
-	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  echo "Prefloop needs Python 3.11 or 3.12, and there is none by the name of: $(PYTHONS)." >&2; \
+	  echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv), or name yours:" >&2; \
+	  echo "  make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
+	$(PY) -m pip --version >/dev/null 2>&1 || { \
 	  echo "Making $(VENV) with $$("$$found" --version) …"; \
 	  "$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); \
-	    echo "Python cannot make environments here. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }; fi; \
-	touch $@
+	    echo "This Python cannot make environments. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }; }
+	@touch $@
 
 $(VENV)/.core: requirements.lock | $(VENV)/.made
 	@echo "Installing the packages of requirements.lock (the first time takes about half a minute) …"

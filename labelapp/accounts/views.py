@@ -25,6 +25,7 @@ from labelapp.accounts.services import (
     membership_grant,
 )
 from labelapp.errors import DomainError
+from labelapp.labeling.selectors import drafts_of
 from labelapp.models import Annotator, Invitation, Membership, Role, User
 
 MEMBERS_PER_PAGE = 50
@@ -33,7 +34,8 @@ MEMBERS_PER_PAGE = 50
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """Where a person starts: what they can label, and what they look after."""
-    return render(request, "home.html", {"desks": selectors.desks_of(request.user)})
+    context = {"desks": selectors.desks_of(request.user), "drafts": drafts_of(request.user)[:10]}
+    return render(request, "home.html", context)
 
 
 @login_not_required

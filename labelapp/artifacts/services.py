@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -64,6 +65,7 @@ def _store(chunks: Iterable[bytes]) -> tuple[str, int]:
     incoming = Path(settings.ARTIFACT_ROOT, INCOMING)
     incoming.mkdir(parents=True, exist_ok=True)
     _sweep(incoming)
+    _sweep(Path(settings.UPLOAD_SPOOL))
     digest, size = hashlib.sha256(), 0
     descriptor, aside = tempfile.mkstemp(dir=incoming)
     try:
@@ -109,14 +111,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(incoming: Path) -> None:
+def _sweep(folder: Path) -> None:
     """Drop what killed processes left half-written."""
-    for path in incoming.iterdir():
-        try:
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # another process may sweep as well
             if time.time() - path.stat().st_mtime > INCOMING_LIFETIME:
                 path.unlink()
-        except FileNotFoundError:
-            continue
 
 
 def _plain_name(name: str) -> str:

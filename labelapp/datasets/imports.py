@@ -70,8 +70,8 @@ class Standing:
 def import_run(run: JobRun) -> dict[str, object]:
     """Import the job's file from where an earlier attempt came to; return the counts.
 
-    Raises DomainError when this is no import file, and JobFailedError when it has bad rows and was to be imported
-    wholly or not at all.
+    Raises DomainError when this is no import file, and JobFailedError when all rows are bad, or some are and it was to
+    be imported wholly or not at all.
     """
     artifact = Artifact.objects.get(pk=run.job.payload["artifact"])
     path = artifact_localise(artifact)
@@ -85,7 +85,10 @@ def import_run(run: JobRun) -> dict[str, object]:
         raise DomainError(str(error)) from None
     if not standing.rows:
         raise DomainError("This file is empty: it has no rows to import.")
-    return standing.result | _rejects(run, artifact, path, standing)
+    result = standing.result | _rejects(run, artifact, path, standing)
+    if standing.rejected == standing.rows:
+        raise JobFailedError("Nothing was imported: not a single row of this file is good.", result)
+    return result
 
 
 def _standing(run: JobRun) -> Standing:
@@ -120,7 +123,7 @@ def _chunks(run: JobRun, reader: LineReader, standing: Standing) -> Iterator[lis
     """The good rows behind the standing, a transaction's worth at a time; the standing moves along."""
     rows: list[Row] = []
     taken, size, reached = 0, 0, standing.line
-    for line in _lines(run, reader, standing.message):
+    for line in _lines(run, reader):
         if line.number <= reached:
             continue
         read = _read(line)
@@ -135,11 +138,13 @@ def _chunks(run: JobRun, reader: LineReader, standing: Standing) -> Iterator[lis
         yield rows
 
 
-def _lines(run: JobRun, reader: LineReader, message: str) -> Iterator[Line]:
-    """The lines of the file, with a sign of life now and then."""
+def _lines(
+    run: JobRun, reader: LineReader, message: str | None = None, *, every: float = SIGN_OF_LIFE
+) -> Iterator[Line]:
+    """The lines of the file, with a sign of life every so many seconds; without a message, what is shown stays."""
     spoken = time.monotonic()
     for line in reader:
-        if time.monotonic() - spoken > SIGN_OF_LIFE:
+        if time.monotonic() - spoken > every:
             job_progress(run, done=reader.done, total=reader.size, message=message)
             spoken = time.monotonic()
         yield line

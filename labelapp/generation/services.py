@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from labelapp.generation.content import HUMAN, CompletionContent
 from labelapp.models import Completion, ModelVersion, Project
+from labelapp.prompts.services import Imported
 
 INSERT = """
 INSERT INTO labelapp_completion (prompt_id, model_version_id, text, text_hash, source_key, sampling, seed, created_at)
@@ -35,13 +36,6 @@ class _Row(TypedDict):
 class _Found(NamedTuple):
     text_hash: str
     id: int
-
-
-class Imported(NamedTuple):
-    """Ids in the order of what was given, and how many of them are new."""
-
-    ids: list[int]
-    new: int
 
 
 def model_versions_named(*, project: Project, names: Collection[str]) -> dict[str, int]:

@@ -1,27 +1,23 @@
 """Forms about batches. The labeling form itself is read by `judgement.py`."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 
+from labelapp.accounts.forms import LanguagesField, WordListField
 from labelapp.labeling.services.batches import BatchPlan, PromptChoice
 from labelapp.models import Batch, ModelVersion, Project, Prompt, Protocol
 from labelapp.models.tasks import MAX_COMPLETIONS, MAX_OVERLAP
 
 
-class WordsField(forms.CharField):
-    """Words separated by commas or spaces, as a sorted list without doubles."""
+class TagsField(WordListField):
+    """Tags as they were imported: unlike skills, they keep their capitals."""
 
-    def clean(self, value: Any) -> list[str]:
-        """The words, lower-cased."""
-        text = super().clean(value)
-        words = {word for word in re.split(r"[,\s]+", text.lower()) if word}
-        long = [word for word in words if len(word) > 20]
-        if long:
-            raise forms.ValidationError(f"“{long[0][:30]}” is longer than 20 characters.")
-        return sorted(words)
+    def read(self, word: str) -> str:
+        """Check the word, and leave it as it is."""
+        super().read(word)
+        return word
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,13 @@ class BatchForm(forms.Form):
     shared_overlap = forms.IntegerField(label="Labels per shared task", min_value=1, max_value=MAX_OVERLAP, initial=3)
     priority = forms.IntegerField(initial=0, min_value=-100, max_value=100, help_text="Higher is served first.")
     deadline = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    skills = WordsField(required=False, help_text="Only people with all of these. Separate with commas.")
-    languages = WordsField(required=False, help_text="Only prompts in these, for example: en, de. Empty takes all.")
+    skills = WordListField(required=False, help_text="Only people with all of these. Separate with commas.")
+    languages = LanguagesField(
+        required=False, help_text="Only prompts in these, as in English, German. Empty takes all."
+    )
     split = forms.ChoiceField(required=False, choices=[("", "All splits"), *Prompt.Split.choices])
     source = forms.CharField(required=False, max_length=200, help_text="Only prompts of this source.")
-    tags = WordsField(required=False, help_text="Only prompts with all of these tags.")
+    tags = TagsField(required=False, help_text="Only prompts with all of these tags.")
     model_versions = forms.ModelMultipleChoiceField(
         ModelVersion.objects.none(),
         required=False,

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from labelapp.labeling.judgement import Sheet
 from labelapp.labeling.presentation import order_shown, questioned_slots
-from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Question, Seat
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Question, Seat, User
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,21 @@ def seat_held(*, annotator: Annotator) -> Seat | None:
 
 
 def drafts_open(*, annotator: Annotator) -> QuerySet[Draft]:
-    """Unsubmitted work whose seat the person no longer holds, newest first."""
-    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).values("task")
-    submitted = Annotation.objects.filter(annotator=annotator, task=OuterRef("task"))
-    drafts = Draft.objects.filter(annotator=annotator).exclude(task__in=held).exclude(Exists(submitted))
-    return drafts.select_related("task__prompt").order_by("-saved_at")
+    """Unsubmitted work of one annotator whose seat they no longer hold, newest first."""
+    return _drafts_open(Draft.objects.filter(annotator=annotator))
+
+
+def drafts_of(user: User | AnonymousUser) -> QuerySet[Draft]:
+    """Unsubmitted work of a person whose seat they no longer hold, in the projects they are in, newest first."""
+    member = Q(annotator__project__memberships__user=user.pk, annotator__project__memberships__ended_at__isnull=True)
+    drafts = _drafts_open(Draft.objects.filter(member, annotator__user=user.pk))
+    return drafts.select_related("task__prompt", "annotator__project")
+
+
+def _drafts_open(drafts: QuerySet[Draft]) -> QuerySet[Draft]:
+    held = Seat.objects.filter(annotator=OuterRef("annotator"), task=OuterRef("task"), state=Seat.State.HELD)
+    submitted = Annotation.objects.filter(annotator=OuterRef("annotator"), task=OuterRef("task"))
+    return drafts.exclude(Exists(held)).exclude(Exists(submitted)).order_by("-saved_at")
 
 
 def annotations_recent(*, annotator: Annotator) -> QuerySet[Annotation]:

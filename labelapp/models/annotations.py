@@ -34,7 +34,8 @@ class Annotation(models.Model):
     """One person's judgement of one task.
 
     `edges` is the truth: a list of [i, j, outcome, strength, weight], where i and j are slots of the task, outcome ">"
-    means that i is preferred and "=" that both are about equal, strength is 1 (slightly) to 4 (significantly) or null.
+    means that i is preferred and "=" that both are about equal, strength is 1 (negligibly or unsure) to 4
+    (significantly better), or null where it was not asked.
     `ranking` is the list of tiers, best first, that the edges came from, or null where they are no weak order.
     """
 

@@ -5,7 +5,7 @@ from typing import TextIO
 
 COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92")
 LONGEST_LINE = 16384
-NAME_WIDTH = 9
+NAME_WIDTH = 10
 CONTROL = {code: "�" for code in (*range(32), 127, *range(128, 160)) if chr(code) != "\t"}
 
 

@@ -1,7 +1,6 @@
 """`manage.py up`: the whole site as one foreground program. Only its children touch Django's models."""
 
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -11,6 +10,7 @@ from labelapp.ops.children import Child, Program
 from labelapp.ops.endpoints import make_folder, postgres_folder, redis_folder
 from labelapp.ops.host import HostError
 from labelapp.ops.leftovers import end_processes, marked_processes
+from labelapp.ops.log import LogPrinter
 from labelapp.ops.outside import check_broker, check_database
 from labelapp.ops.postgres import EmbeddedPostgres
 from labelapp.ops.preflight import UpError, check_port, check_room, claim, disk_full
@@ -32,6 +32,7 @@ def up(site: Site, seed: bool, out: TextIO) -> int:
             check_port(site.host, site.port)
             check_room(site.var)
             _run(site, seed, out)
+            LogPrinter(out).print("Everything is stopped.")
     except (KeyboardInterrupt, StopRequestedError):
         return 0
     except (UpError, HostError, ServerError) as error:
@@ -63,11 +64,20 @@ class Stack:
 
     def start_servers(self) -> None:
         """Find or start the database and the broker, each by itself."""
+        database, broker = env_str("DATABASE_URL"), env_str("CELERY_BROKER_URL")
+        if database:
+            check_database(database)
+        if broker:
+            check_broker(broker)
         postgres = EmbeddedPostgres(postgres_folder(self.site.var))
         redis = EmbeddedRedis(redis_folder(self.site.var))
+        if not broker:
+            self._open(redis)
+        if not database:
+            self._open(postgres)
         self._environment = self.site.environment(
-            self._outside("DATABASE_URL", check_database) or self._started(postgres),
-            self._outside("CELERY_BROKER_URL", check_broker) or self._started(redis),
+            database or self._started(postgres),
+            broker or self._started(redis),
         )
 
     def prepare_data(self, seed: bool) -> None:
@@ -95,16 +105,12 @@ class Stack:
         )
         self.supervisor.log.print(self._greeting(complete, accounts))
 
-    def _outside(self, variable: str, check: Callable[[str], None]) -> str | None:
-        url = env_str(variable)
-        if url:
-            check(url)
-        return url
-
-    def _started(self, server: Server) -> str:
-        """Start an embedded server and return its address once it answers."""
+    def _open(self, server: Server) -> None:
         server.open()
         self._opened.callback(server.close)
+
+    def _started(self, server: Server) -> str:
+        """Start an open server and return its address once it answers."""
         self.supervisor.start(server.program)
         if not self.supervisor.wait_for(server.answers, SERVER_SECONDS):
             raise UpError(f"{server.name} did not answer within {SERVER_SECONDS:g} s; its lines above say why.")
@@ -136,5 +142,5 @@ def _end_leftovers(var: Path) -> None:
 
 
 def _refuse(out: TextIO, message: str) -> int:
-    print(f"\n{message}\n", file=out, flush=True)
+    LogPrinter(out).print(f"\n{message}\n")
     return 1

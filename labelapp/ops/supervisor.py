@@ -172,7 +172,7 @@ class Supervisor:
         child = output.child
         for line in lines:
             child.note(line)
-            if not child.quiet:
+            if line and not child.quiet:
                 self.log.say(child.program.name, line)
             if DISK_FULL in line:
                 self._remind_of_disk()

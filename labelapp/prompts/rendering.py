@@ -4,6 +4,7 @@ import html
 import logging
 import re
 import time
+import unicodedata
 from collections.abc import Sequence
 from io import StringIO
 
@@ -46,13 +47,14 @@ LANGUAGES = frozenset({
     "scala", "sh", "shell", "sql", "swift", "toml", "ts", "typescript", "xml", "yaml", "yml",
 })  # fmt: skip
 HEADINGS = {"h1": "h4", "h2": "h5", "h3": "h6"}
-_BLOCKS = frozenset({"p", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "th", "td"})
+_CONTAINERS = frozenset({"ul", "ol", "blockquote"})
+_BLOCKS = frozenset({"p", "h4", "h5", "h6", "table", "th", "td"}) | _CONTAINERS
 _LINK = re.compile(r"https?://[^/\s]|mailto:[^\s]", re.IGNORECASE)
 _LONG_GAP = re.compile(r"\s{200}")  # the patterns for C take seconds on these
 _ALIGN = re.compile(r"text-align:(center|right)")
 
 _INLINE = frozenset({"a", "br", "code", "em", "s", "span", "strong"})
-_TAGS = _BLOCKS | _INLINE | formulas.ELEMENTS | {"div", "hr", "pre", "thead", "tbody", "tr"}
+_TAGS = _BLOCKS | _INLINE | formulas.ELEMENTS | {"div", "hr", "li", "pre", "thead", "tbody", "tr"}
 _ATTRIBUTES = {
     **{tag: {"dir"} for tag in _BLOCKS},
     **{tag: set(formulas.ATTRIBUTES) for tag in formulas.ELEMENTS},
@@ -118,13 +120,21 @@ def _safe_link(url: str) -> bool:
     return _LINK.match(url) is not None
 
 
+def _direction(tokens: Sequence[Token], place: int) -> str:
+    """The direction of the first text in a container; `auto` would overlook text in blocks with a direction."""
+    after = map(tokens.__getitem__, range(place, len(tokens)))
+    first = next((token.content for token in after if token.type == "inline"), "")
+    strong = (unicodedata.bidirectional(character) for character in first)
+    return "rtl" if next((kind for kind in strong if kind in {"L", "R", "AL"}), "L") != "L" else "ltr"
+
+
 def _prepare(state: StateCore) -> None:
     """Last step of parsing: page structure, direction and alignment of blocks; images become words."""
-    for token in state.tokens:
+    for place, token in enumerate(state.tokens):
         if token.tag in ("h1", "h2", "h3", "h4"):
             token.tag = HEADINGS.get(token.tag, "h6")
         if token.nesting == 1 and token.tag in _BLOCKS:
-            token.attrSet("dir", "auto")
+            token.attrSet("dir", _direction(state.tokens, place) if token.tag in _CONTAINERS else "auto")
         if align := _ALIGN.match(str(token.attrGet("style") or "")):
             token.attrSet("data-align", align[1])
         if token.children and any(child.type == "image" for child in token.children):

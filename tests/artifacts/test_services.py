@@ -120,9 +120,14 @@ def test_names_lose_folders_and_what_cannot_be_shown(root: Path, pears: Path, pr
     assert len(artifact.name) == 255
 
 
-def test_it_sweeps_what_killed_processes_left(root: Path, pears: Path, project: Project) -> None:
+@pytest.mark.parametrize("folder", ["artifacts/incoming", "uploads"])
+def test_it_sweeps_what_killed_processes_left(
+    root: Path, pears: Path, project: Project, tmp_path: Path, settings: Settings, folder: str
+) -> None:
+    settings.UPLOAD_SPOOL = tmp_path / "uploads"
+    settings.UPLOAD_SPOOL.mkdir()
     artifact_publish(path=pears, project=project, kind=UPLOAD, name="x")
-    old, young = root / "incoming" / "old", root / "incoming" / "young"
+    old, young = tmp_path / folder / "old", tmp_path / folder / "young"
     old.touch()
     young.touch()
     before = time.time() - INCOMING_LIFETIME - 60

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from labelapp.artifacts.services import artifact_localise, artifact_publish
-from labelapp.datasets.imports import CHUNK_ROWS, import_run
+from labelapp.datasets.imports import CHUNK_ROWS, _lines, import_run
+from labelapp.datasets.lines import LineReader
 from labelapp.datasets.services import import_begin
 from labelapp.jobs.execution import job_execute
 from labelapp.jobs.registry import JobRun
@@ -128,6 +130,12 @@ def test_rejects_hold_what_no_utf8_holds(bring: Import) -> None:
     assert entry["row"] == {"prompt": "a\ud800b"}
 
 
+def test_a_file_without_a_good_row_fails(bring: Import) -> None:
+    job = bring([BAD, BAD])
+    assert (job.state, job.message[:21]) == (State.FAILED, "Nothing was imported:")
+    assert len(rejects(job)) == job.result["rejected"] == 2
+
+
 def test_only_the_first_rejects_are_examples(bring: Import) -> None:
     job = bring([BAD] * 20)
     assert [example["line"] for example in job.result["examples"]] == [1, 2, 3, 4, 5]
@@ -189,6 +197,19 @@ def test_progress_is_told_in_rows_and_bytes(begin: Begin) -> None:
     job = Job.objects.get(pk=run.job.pk)
     assert [message for message, _, _ in told] == ["500 rows read.", "501 rows read."]
     assert told[-1][1:] == (job.total, job.total)
+
+
+@pytest.mark.parametrize(("message", "shown"), [("Checking", "Checking"), (None, "As before")])
+def test_reading_gives_signs_of_life(begin: Begin, message: str | None, shown: str) -> None:
+    run = begin(prompts(3))
+    Job.objects.filter(pk=run.job.pk).update(message="As before")
+    age(run.job, 50)
+    with LineReader(artifact_localise(Artifact.objects.get())) as reader:
+        next(_lines(run, reader, message, every=-1))
+    job = Job.objects.get(pk=run.job.pk)
+    assert (job.message, job.total) == (shown, reader.size)
+    assert job.heartbeat_at is not None
+    assert (timezone.now() - job.heartbeat_at).total_seconds() < 40
 
 
 def test_a_broken_chunk_leaves_nothing_of_itself(begin: Begin) -> None:

@@ -1,8 +1,16 @@
-"""Starting imports."""
+"""Starting imports, and bringing rows in."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
 
 from labelapp.artifacts.services import artifact_localise, artifact_write
-from labelapp.datasets.services import KIND, import_begin, import_create
+from labelapp.datasets.rows import Row, row_parse
+from labelapp.datasets.services import KIND, import_begin, import_create, rows_import
 from labelapp.models import Artifact, Job, Project, User
+from tests.datasets.conftest import jsonl, prompts, table_counts
 
 
 def test_create_keeps_the_file_and_queues_a_job(project: Project, omar: User) -> None:
@@ -21,3 +29,23 @@ def test_begin_is_claimed(project: Project) -> None:
     run = import_begin(project=project, artifact=artifact, strict=False)
     assert (run.job.title, run.job.state, run.attempt) == ("Import of rows.jsonl", Job.State.RUNNING, 1)
     assert run.job.payload == {"artifact": artifact.pk, "strict": False}
+
+
+def _bring(project: Project, rows: list[Row]) -> None:
+    try:
+        for start in range(0, len(rows), 20):
+            rows_import(project=project, rows=rows[start : start + 20])
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_imports_of_the_same_rows_at_once_bring_them_once(project: Project) -> None:
+    lines = jsonl(prompts(100)).splitlines()
+    orders = [random.Random(seed).sample(lines, len(lines)) for seed in range(4)]
+    with ThreadPoolExecutor(len(orders)) as workers:
+        for done in [workers.submit(_bring, project, [row_parse(line) for line in order]) for order in orders]:
+            done.result()
+    counts = table_counts()
+    assert (counts["Prompt"], counts["Completion"], counts["ComparisonTask"]) == (100, 300, 10)
+    assert (counts["Annotation"], counts["Demonstration"], counts["Annotator"]) == (10, 10, 2)

@@ -8,8 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from labelapp.generation.content import CompletionContent
-from labelapp.generation.services import Imported, completions_import, model_versions_named
+from labelapp.generation.services import completions_import, model_versions_named
 from labelapp.models import Completion, ModelVersion, Project, Prompt
+from labelapp.prompts.services import Imported
 from tests import factories
 
 

@@ -302,3 +302,14 @@ def test_html_in_a_completion_is_inert(client_of: ClientOf, lena: User, project:
     assert "<script>alert" not in html
     assert "<img" not in html
     assert 'href="javascript' not in html
+
+
+def test_unfinished_work_is_offered_at_home(client_of: ClientOf, lena: User, batch: Batch) -> None:
+    client = client_of(lena)
+    pk, slip, _html = open_task(client)
+    client.post(f"/label/{pk}/draft/", {"seating": slip, "ranking": "A", "revision": "1"})
+    assert "Unfinished work" not in client.get("/").content.decode()
+    Seat.objects.update(state="open", annotator=None, held_at=None, lease_until=None, input_at=None)
+    assert f'href="/label/{pk}/"' in client.get("/").content.decode()
+    client.post(f"/label/{pk}/submit/", {**JUDGEMENT, "seating": slip})
+    assert "Unfinished work" not in client.get("/").content.decode()

@@ -32,13 +32,13 @@ def test_an_endless_line_is_cut() -> None:
 def test_each_line_names_its_writer() -> None:
     out = io.StringIO()
     LogPrinter(out).say("web", "started\tnow")
-    assert out.getvalue() == "web      | started\tnow\n"
+    assert out.getvalue() == "web       | started\tnow\n"
 
 
 def test_a_line_cannot_steer_the_terminal() -> None:
     out = io.StringIO()
     LogPrinter(out).say("web", "\x1b[2Jgone\x07\x9b")
-    assert out.getvalue() == "web      | \ufffd[2Jgone\ufffd\ufffd\n"
+    assert out.getvalue() == "web       | \ufffd[2Jgone\ufffd\ufffd\n"
 
 
 def test_names_are_coloured_on_a_terminal_each_in_its_own() -> None:

@@ -24,7 +24,7 @@ START_SECONDS = 120
 class Up:
     """A running `manage.py up` with its own data, port and log."""
 
-    def __init__(self, var: Path, port: int, *options: str, **variables: str) -> None:
+    def __init__(self, var: Path, port: int, **variables: str) -> None:
         self.var, self.port = var, port
         self.log = var.with_name(f"{var.name}-{port}.log")
         outside = {
@@ -32,7 +32,7 @@ class Up:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--no-seed", "--port", str(port), *options],
+                [sys.executable, "manage.py", "up", "--no-seed", "--port", str(port)],
                 cwd=ROOT,
                 env={**outside, "PREFLOOP_VAR": str(var), **variables},
                 stdout=log,
@@ -96,9 +96,9 @@ def name_of(words: str) -> str:
 
 
 @contextmanager
-def up(var: Path, *options: str, **variables: str) -> Iterator[Up]:
+def up(var: Path, port: int | None = None, **variables: str) -> Iterator[Up]:
     """Run the site and wait until it answers; stop it afterwards and look that nothing is left."""
-    site = Up(var, free_port(), *options, **variables)
+    site = Up(var, port or free_port(), **variables)
     try:
         site.wait_until_it_runs()
         yield site
@@ -196,6 +196,20 @@ def test_nothing_survives_a_killed_site_and_the_next_one_starts(tmp_path: Path) 
     first.process.kill()
     first.process.wait()
     with up(tmp_path / "var") as second, psycopg.connect(database_url_of(second)) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+
+
+def test_it_comes_back_on_its_port_after_everything_was_killed_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    first = Up(tmp_path / "var", port)
+    first.wait_until_it_runs()
+    with psycopg.connect(database_url_of(first), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    for pid in (first.process.pid, *first.children().values()):
+        os.kill(pid, signal.SIGKILL)
+    first.process.wait()
+    assert first.leftovers() != []  # the web server's own children
+    with up(tmp_path / "var", port=port) as second, psycopg.connect(database_url_of(second)) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 

@@ -56,7 +56,7 @@ def test_it_prefixes_what_its_children_write() -> None:
     with Supervisor(out) as supervisor:
         done = supervisor.run_once(program("import sys; print('hello'); sys.stderr.write('no newline')", "greeter"))
     assert done.exit_code == 0
-    assert out.getvalue() == "greeter  | hello\ngreeter  | no newline\n"
+    assert out.getvalue() == "greeter   | hello\ngreeter   | no newline\n"
 
 
 def test_it_keeps_the_lines_of_a_quiet_program_to_itself() -> None:
@@ -102,7 +102,7 @@ def test_a_program_that_cannot_be_started_is_tried_again() -> None:
         supervisor.start(Program("p", code, os.environ, Path("/"), prepare=trouble))
         assert supervisor.wait_for(lambda: "| pid" in out.getvalue(), 10)
     assert len(tries) == 2
-    assert "p        | cannot be started: [Errno 28] No space left on device" in out.getvalue()
+    assert "p         | cannot be started: [Errno 28] No space left on device" in out.getvalue()
 
 
 def test_it_says_once_that_a_disk_is_full() -> None:
@@ -141,7 +141,7 @@ def test_one_signal_stops_all_and_lets_them_finish(number: signal.Signals) -> No
     supervisor.send_signal(number)
     log, _ = supervisor.communicate(timeout=20)
     assert supervisor.returncode == 0
-    assert log.splitlines() == ["p1       | goodbye", "p0       | goodbye", "all stopped"]
+    assert log.splitlines() == ["p1        | goodbye", "p0        | goodbye", "all stopped"]
     assert not any(lives(pid) for pid in pids)
 
 

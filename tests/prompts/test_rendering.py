@@ -127,13 +127,20 @@ def test_each_block_finds_its_own_direction(text: str) -> None:
     assert f'<p dir="auto">{text}</p>' in render_markdown(f"{text}\n\nEnglish")
 
 
+@pytest.mark.parametrize(("mark", "tag"), [("1.", "ol"), ("-", "ul"), (">", "blockquote")])
+def test_a_list_takes_the_direction_of_its_text(mark: str, tag: str) -> None:
+    """Else its numbers stand on the side where there is no room for them."""
+    assert f'<{tag} dir="rtl">' in render_markdown(f"English\n\n{mark} **مرحبا**\n\n{mark} two")
+    assert f'<{tag} dir="ltr">' in render_markdown(f"مرحبا\n\n{mark} 1: two")
+
+
 def test_emoji_and_persian_keep_their_joiners() -> None:
     for text in ("👩‍🚀", "می‌خواهم", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"):
         assert text in render_markdown(text)
 
 
 def test_a_leading_number_keeps_its_list_start() -> None:
-    assert '<ol start="3" dir="auto">' in render_markdown("3. three\n4. four")
+    assert '<ol start="3" dir="ltr">' in render_markdown("3. three\n4. four")
 
 
 def test_reference_definitions_stay_in_sight() -> None:

@@ -1,0 +1,109 @@
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+import labelapp.labeling.tasks  # noqa: F401 (registers the handler, as in a worker)
+from labelapp.jobs.execution import job_execute
+from labelapp.jobs.services import job_claim
+from labelapp.models import Annotation, Batch, Job, Project, Protocol, Seat, User
+from tests.factories import annotation_make, batch_with_tasks, external_make, prompt_with_completions
+from tests.query_counts import query_count
+
+ClientOf = Callable[[User], Client]
+BATCHES = "/projects/garden-helper/batches/"
+
+
+def run(job: Job) -> None:
+    """What a worker does with a waiting job."""
+    claimed = job_claim(job.pk)
+    assert claimed is not None
+    job_execute(claimed)
+
+
+def test_a_batch_is_made_from_the_form_by_its_job(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol
+) -> None:
+    for index in range(3):
+        prompt_with_completions(project, f"Question {index}?", k=3)
+    fields = {"name": "First", "protocol": protocol.pk, "k": 3, "overlap": 2, "shared_percent": 0}
+    more = {"shared_overlap": 2, "priority": 0, "open_when_made": "on"}
+    response = client_of(omar).post(BATCHES + "new/", {**fields, **more})
+    job = Job.objects.get(kind="batch_build")
+    assert response["Location"] == f"/jobs/{job.pk}/"
+    run(job)
+    batch = Batch.objects.get()
+    assert batch.state == Batch.State.OPEN
+    assert Seat.objects.filter(pool__batch=batch).count() == 6
+    job.refresh_from_db()
+    assert job.result == {"tasks": 3, "prompts_without_enough_completions": 0}
+
+
+def test_a_killed_build_goes_on_where_it_was(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol
+) -> None:
+    """The job is run twice; the second run finds its cursor at the end and makes nothing more."""
+    prompt_with_completions(project)
+    fields = {"name": "First", "protocol": protocol.pk, "k": 4, "overlap": 1, "shared_percent": 0}
+    client_of(omar).post(BATCHES + "new/", {**fields, "shared_overlap": 1, "priority": 0})
+    job = Job.objects.get(kind="batch_build")
+    run(job)
+    Job.objects.filter(pk=job.pk).update(state="queued", finished_at=None)
+    run(job)
+    assert Seat.objects.count() == 1
+    assert Batch.objects.get().state == Batch.State.DRAFT
+
+
+def test_a_form_with_errors_comes_back(client_of: ClientOf, omar: User, project: Project) -> None:
+    response = client_of(omar).post(BATCHES + "new/", {"name": "First"})
+    assert response.status_code == 422
+    assert not Batch.objects.exists()
+
+
+def test_a_batch_page_tells_how_far_it_is(
+    client_of: ClientOf, rita: User, project: Project, protocol: Protocol
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=2)
+    annotation_make(batch.tasks.first(), external_make(project, "crowd-7"))
+    html = client_of(rita).get(f"{BATCHES}{batch.pk}/").content.decode()
+    assert "crowd-7" in html
+    assert "Close for good" not in html
+    assert Annotation.objects.count() == 1
+
+
+@pytest.mark.parametrize(("to", "state"), [("paused", "paused"), ("closed", "closed")])
+def test_the_state_is_changed(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol, to: str, state: str
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=1)
+    response = client_of(omar).post(f"{BATCHES}{batch.pk}/state/", {"to": to})
+    assert response["Location"] == f"{BATCHES}{batch.pk}/"
+    assert Batch.objects.get().state == state
+
+
+@pytest.mark.parametrize(("to", "status"), [("open", 409), ("gone", 400), ("", 400), ("draft", 400)])
+def test_a_change_that_cannot_be_is_refused_in_words(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol, to: str, status: int
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=1)
+    response = client_of(omar).post(f"{BATCHES}{batch.pk}/state/", {"to": to})
+    assert response.status_code == status
+    assert Batch.objects.get().state == Batch.State.OPEN
+
+
+def test_another_projects_batch_is_not_found(client_of: ClientOf, omar: User, project: Project) -> None:
+    other = Project.objects.create(name="Other", slug="other")
+    batch = Batch.objects.create(project=other, name="Theirs", protocol=other.protocols.create(name="P"))
+    assert client_of(omar).get(f"{BATCHES}{batch.pk}/").status_code == 404
+    assert client_of(omar).post(f"{BATCHES}{batch.pk}/state/", {"to": "closed"}).status_code == 404
+
+
+def test_the_list_costs_the_same_for_many_batches(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol
+) -> None:
+    client = client_of(omar)
+    batch_with_tasks(project, protocol, tasks=1)
+    few = query_count(client, BATCHES)
+    for _ in range(9):
+        batch_with_tasks(project, protocol, tasks=1)
+    assert query_count(client, BATCHES) == few
