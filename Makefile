@@ -25,11 +25,11 @@ run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for ano
 	@exec $(PY) manage.py up --host $(HOST) --port $(PORT)
 
 test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
-	$(PY) -m pytest -m "not services and not load and not browser"
+	$(PY) -m pytest -m "not services and not browser"
 	$(if $(CHROMIUM),$(PY) -m pytest -m browser,@echo "Chromium is not installed: the browser tests were left out.")
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
-	$(PY) -m pytest -m "services or load"
+	$(PY) -m pytest -m services
 
 test-browser: install-dev ## run the tests of pages in Chromium
 	$(PY) -m pytest -m browser

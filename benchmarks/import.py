@@ -5,7 +5,7 @@
 
 Makes its own file and database under `var/bench` and removes both. The memory is that of the importing process at its
 peak, the file's making included. `--labels` gives each row a ranking and ratings as well. Prints one JSON line.
-"""  # noqa: N999 (the name that the contract of the benchmarks gives it)
+"""
 
 import argparse
 import json

@@ -9,7 +9,7 @@ from csp.constants import NONE, SELF
 from django.urls import reverse_lazy
 
 from labelapp.env import env_bool, env_int, env_list, env_str
-from labelapp.ops.endpoints import broker_url, database_url, secret_key
+from labelapp.ops.endpoints import broker_url, database_url, make_folder, secret_key
 
 django_stubs_ext.monkeypatch()
 
@@ -107,7 +107,7 @@ ARTIFACT_ROOT = Path(env_str("PREFLOOP_ARTIFACTS", str(VAR_DIR / "artifacts")))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # Uploads are spooled beside the artifacts: a 1 GB file must not fill a small /tmp.
-UPLOAD_SPOOL = VAR_DIR / "uploads"
+FILE_UPLOAD_TEMP_DIR = make_folder(VAR_DIR / "uploads")
 
 # --- People -------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "labelapp.User"

@@ -65,7 +65,7 @@ def _store(chunks: Iterable[bytes]) -> tuple[str, int]:
     incoming = Path(settings.ARTIFACT_ROOT, INCOMING)
     incoming.mkdir(parents=True, exist_ok=True)
     _sweep(incoming)
-    _sweep(Path(settings.UPLOAD_SPOOL))
+    _sweep(Path(settings.FILE_UPLOAD_TEMP_DIR))
     digest, size = hashlib.sha256(), 0
     descriptor, aside = tempfile.mkstemp(dir=incoming)
     try:

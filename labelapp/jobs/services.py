@@ -31,6 +31,8 @@ MESSAGE_PATIENCE = timedelta(seconds=30)
 """A job that waits for so long may have lost its message; another is sent, and one too many does no harm."""
 MESSAGE_LIMIT = 300
 TITLE_LIMIT = 200
+NO_WAITING = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+"""How long a page may wait for a broker that is down: not at all."""
 REAPER_LOCK = 4_711_001
 """Number of the advisory lock that lets one reaper work at a time."""
 
@@ -205,7 +207,7 @@ def _send(jobs: Sequence[Job]) -> None:
     if not jobs:
         return
     try:
-        with app.connection_for_write(transport_options={"max_retries": 1}) as broker:
+        with app.connection_for_write(transport_options=NO_WAITING) as broker:
             for job in jobs:
                 queue = Job.Queue(job.queue)
                 app.send_task(TASKS[queue], args=[job.pk], queue=queue.value, connection=broker, retry=False)

@@ -124,8 +124,8 @@ def test_names_lose_folders_and_what_cannot_be_shown(root: Path, pears: Path, pr
 def test_it_sweeps_what_killed_processes_left(
     root: Path, pears: Path, project: Project, tmp_path: Path, settings: Settings, folder: str
 ) -> None:
-    settings.UPLOAD_SPOOL = tmp_path / "uploads"
-    settings.UPLOAD_SPOOL.mkdir()
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "uploads"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir()
     artifact_publish(path=pears, project=project, kind=UPLOAD, name="x")
     old, young = tmp_path / folder / "old", tmp_path / folder / "young"
     old.touch()

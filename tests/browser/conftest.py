@@ -37,16 +37,21 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": FLAGS}
 
 
+def signed_in(user: User, url: str) -> dict[str, str]:
+    """The cookie of somebody who signed in."""
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    return {"name": cookie.key, "value": cookie.value, "url": url}
+
+
 @pytest.fixture
 def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[User], Page]]:
     """A page signed in as somebody; console errors and failed CSP checks fail the test."""
     pages: list[tuple[Page, list[str]]] = []
 
     def sign_in(user: User) -> Page:
-        client = Client()
-        client.force_login(user)
-        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
-        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        context.add_cookies([signed_in(user, live_server.url)])
         page = context.new_page()
         errors: list[str] = []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

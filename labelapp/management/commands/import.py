@@ -1,4 +1,4 @@
-"""`manage.py import`: bring a file of prompts, completions and labels into a project, through a job like any upload."""  # noqa: N999 (the name of the command)
+"""`manage.py import`: bring a file of prompts, completions and labels into a project, through a job like any upload."""
 
 import time
 from argparse import ArgumentParser
