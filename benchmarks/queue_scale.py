@@ -3,8 +3,9 @@
     python benchmarks/queue_scale.py --open 1e4,1e6,3e6 --done 0,1e4
 
 Three seats a task. A labeler with N done has filled one seat of each of the first N tasks, so the other two of each
-stand open at the head of the queue and are not for them. `first` is the same query for such a labeler without a cursor
-(a rescan). Every take is rolled back, so that each measures the same queue. Prints one JSON line.
+stand open at the head of the queue and are not for them; `rescan` looks from there instead of from their cursor, as
+happens once before a labeler is told that nothing is left. All is rolled back, so that each time measures the same
+queue. `p50_ms` and `p95_ms` are the query alone, `take_p50_ms` is all that taking a seat does. Prints one JSON line.
 """
 
 import argparse
@@ -82,36 +83,32 @@ def _literal(sql: str, values: dict[str, int]) -> str:
     return sql % {name: int(value) for name, value in values.items()}
 
 
-def measure(annotator_id: int, takes: int, *, first: bool = False) -> list[float]:
-    """Milliseconds of so many takes, each rolled back."""
+def measure(annotator_id: int, times: int, *, rescan: bool) -> dict[str, float]:
+    """The query alone, and the whole take around it, both rolled back each time."""
     from django.db import transaction
 
-    from labelapp.labeling.services.seats import seat_take
-    from labelapp.models import SeatCursor
+    from labelapp.labeling.services.seats import seat_find, seat_take
+    from labelapp.models import Annotator
 
-    times = []
-    for _ in range(takes):
+    annotator = Annotator.objects.get(pk=annotator_id)
+    queries, takes = [], []
+    for _ in range(times):
         with transaction.atomic():
-            if first:
-                SeatCursor.objects.filter(annotator=annotator_id).delete()
             start = time.perf_counter()
-            seat = seat_take(annotator_id=annotator_id)
-            times.append((time.perf_counter() - start) * 1000)
+            found = seat_find(annotator, rescan=rescan)
+            queries.append((time.perf_counter() - start) * 1000)
             transaction.set_rollback(True)
-        if seat is None:
+        with transaction.atomic():
+            start = time.perf_counter()
+            seat_take(annotator_id=annotator_id)
+            takes.append((time.perf_counter() - start) * 1000)
+            transaction.set_rollback(True)
+        if found is None:
             raise RuntimeError("The queue was empty; nothing was measured.")
-    return times
-
-
-def row(open_seats: int, done: int, times: list[float], *, first: bool) -> dict[str, float | int | bool]:
-    """One line of the result."""
-    p95 = statistics.quantiles(times, n=20)[-1]
     return {
-        "open": open_seats,
-        "done": done,
-        "first": first,
-        "p50_ms": round(statistics.median(times), 2),
-        "p95_ms": round(p95, 2),
+        "p50_ms": round(statistics.median(queries), 2),
+        "p95_ms": round(statistics.quantiles(queries, n=20)[-1], 2),
+        "take_p50_ms": round(statistics.median(takes), 2),
     }
 
 
@@ -139,11 +136,11 @@ def main() -> None:
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM ANALYZE")
             for done, annotator_id in people:
-                measure(annotator_id, 10)
-                rows.append(row(open_seats, done, measure(annotator_id, options.takes), first=False))
-                if done:
-                    rows.append(row(open_seats, done, measure(annotator_id, 20, first=True), first=True))
-            print("\n".join(json.dumps(line) for line in rows[-3:]), file=sys.stderr)
+                measure(annotator_id, 10, rescan=False)
+                for rescan in [False, True] if done else [False]:
+                    figures = measure(annotator_id, 20 if rescan else options.takes, rescan=rescan)
+                    rows.append({"open": open_seats, "done": done, "rescan": rescan, **figures})
+                    print(json.dumps(rows[-1]), file=sys.stderr)
         connection.close()
     print(json.dumps({"rows": rows}))
 

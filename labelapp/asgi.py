@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 (the models below need Django to be set up)
 from django.contrib.sessions.models import Session  # noqa: E402
+from django.db import connection  # noqa: E402
 from django.http.cookie import parse_cookie  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -44,7 +45,10 @@ async def _may_upload(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 
 def _session_lives(key: str) -> bool:
-    return Session.objects.filter(session_key=key, expire_date__gt=timezone.now()).exists()
+    try:
+        return Session.objects.filter(session_key=key, expire_date__gt=timezone.now()).exists()
+    finally:
+        connection.close()  # no request has begun whose end would give it back to the pool
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:

@@ -62,7 +62,7 @@ def seat_take(*, annotator_id: int) -> Seat | None:
     held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).first()
     if held:
         return _renewed(held)
-    found = _next_seat(annotator, rescan=False) or _next_seat(annotator, rescan=True)
+    found = seat_find(annotator, rescan=False) or seat_find(annotator, rescan=True)
     if found is None:
         return None
     seat_id, pool_id, position = found
@@ -119,7 +119,11 @@ def drafts_forget() -> int:
     return Draft.objects.filter(saved_at__lt=timezone.now() - timedelta(days=30)).delete()[0]
 
 
-def _next_seat(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | None:
+def seat_find(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | None:
+    """The next open seat for a person, locked: its id, pool and position. Must run in a transaction.
+
+    A rescan looks from the start of every queue instead of from where the person's cursors stand.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             NEXT_SEAT,
