@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -38,9 +39,16 @@ class Browser:
         self._streams = None
 
     async def _request(self, method: str, path: str, body: bytes) -> Answer:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self.host, self.port)
-        reader, writer = self._streams
+        """Ask on the open connection; one that the server closed while it was idle is opened again once."""
+        if self._streams is not None:
+            with suppress(ConnectionError):
+                return await self._exchange(*self._streams, method, path, body)
+        self._streams = await asyncio.open_connection(self.host, self.port)
+        return await self._exchange(*self._streams, method, path, body)
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, body: bytes
+    ) -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nCookie: {cookies}\r\n"
