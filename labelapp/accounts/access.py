@@ -47,6 +47,8 @@ def _checked(memberships: QuerySet[Membership], user: User | AnonymousUser, at_l
     membership = memberships.filter(user_id=user.pk or 0, ended_at__isnull=True).first()
     if membership is None:
         raise Http404
+    if isinstance(user, User):
+        membership.user = user  # known already: no query for who asks
     if Role(membership.role).rank < at_least.rank:
         raise DeniedError(f"This needs the role “{at_least.label}”; yours here is “{Role(membership.role).label}”.")
     return membership
