@@ -63,7 +63,11 @@ def main() -> None:
         subprocess.run(["make", "--silent", "install"], cwd=CLONE, env=environment, check=True, stdout=sys.stderr)
         installed = time.perf_counter()
         up = subprocess.Popen(
-            ["make", "--silent", "run", f"PORT={port}"], cwd=CLONE, env=environment, stdout=sys.stderr
+            ["make", "--silent", "run", f"PORT={port}"],
+            cwd=CLONE,
+            env=environment,
+            stdout=sys.stderr,
+            start_new_session=True,
         )
         try:
             wait_for(f"http://127.0.0.1:{port}/health", 120)
@@ -71,7 +75,7 @@ def main() -> None:
             first_label(port)
             labelled = time.perf_counter()
         finally:
-            up.send_signal(signal.SIGINT)
+            os.killpg(up.pid, signal.SIGINT)  # as Ctrl-C: to make and to what it started
             up.wait(60)
     finally:
         shutil.rmtree(CLONE, ignore_errors=True)

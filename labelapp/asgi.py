@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,41 +13,66 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 (the models below need Django to be set up)
-from django.contrib.sessions.models import Session  # noqa: E402
+from django.contrib.auth import get_user  # noqa: E402
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.http import Http404, HttpRequest  # noqa: E402
 from django.http.cookie import parse_cookie  # noqa: E402
-from django.utils import timezone  # noqa: E402
+
+from labelapp.accounts.access import membership_for  # noqa: E402
+from labelapp.errors import DeniedError  # noqa: E402
+from labelapp.models import Role  # noqa: E402
+
+# Django stores a body in an unnamed file wherever Python puts such files; it has no setting of its own.
+tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-UPLOAD_PATH = re.compile(r"/projects/[\w-]+/imports/new/")
-"""The one page that takes large bodies; it streams them on."""
+UPLOAD_PATH = re.compile(r"/projects/([\w-]+)/imports/new/")
+"""The one page that takes large bodies."""
+LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Pass a request on to Django when its body is of a size that its page may take, else answer it here."""
     headers = dict(scope["headers"])
-    length = headers.get(b"content-length")
-    if length is None and headers.get(b"transfer-encoding"):
-        await _refuse(send, 411, "Send the length of the body (Content-Length).")
-    elif int(length or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and not await _may_upload(scope, headers):
-        await _refuse(send, 413, "This is too large. Large files go through a project's import page, signed in.")
+    length = headers.get(b"content-length", b"0")
+    if b"transfer-encoding" in headers:
+        await _refuse(send, 411, "Send the length of the body (Content-Length), and the body in one piece.")
+    elif not LENGTH.fullmatch(length):
+        await _refuse(send, 400, "The length of the body (Content-Length) must be a whole number of bytes.")
+    elif refusal := await _too_large(scope, headers, int(length)):
+        await _refuse(send, 413, refusal)
     else:
         await django_application(scope, receive, send)
 
 
-async def _may_upload(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    if not UPLOAD_PATH.fullmatch(scope["path"]):
-        return False
+async def _too_large(scope: Scope, headers: dict[bytes, bytes], length: int) -> str:
+    """Say why a body of this length is not taken; nothing when it is."""
+    upload = UPLOAD_PATH.fullmatch(scope["path"])
+    if upload and length > settings.UPLOAD_LIMIT:
+        megabytes = settings.UPLOAD_LIMIT // 1024**2
+        return f"This file is too large: the site takes up to {megabytes} MB. Split it, or import it on the server."
+    if length <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        return ""
     key = parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "")
-    return await sync_to_async(_session_lives)(key)
+    if upload and await sync_to_async(_may_import)(key, upload[1]):
+        return ""
+    return "This is too large. Large files go through a project's import page, signed in as an admin of the project."
 
 
-def _session_lives(key: str) -> bool:
+def _may_import(session_key: str, slug: str) -> bool:
+    """Whether the session is of somebody who administers the project, as the page itself will ask."""
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
     try:
-        return Session.objects.filter(session_key=key, expire_date__gt=timezone.now()).exists()
+        membership_for(get_user(request), slug, at_least=Role.ADMIN)
+    except (Http404, DeniedError):
+        return False
+    else:
+        return True
     finally:
         connection.close()  # no request has begun whose end would give it back to the pool
 

@@ -106,8 +106,9 @@ DATABASES = {
 ARTIFACT_ROOT = Path(env_str("PREFLOOP_ARTIFACTS", str(VAR_DIR / "artifacts")))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-# Uploads are spooled beside the artifacts: a 1 GB file must not fill a small /tmp.
+# Bodies of requests (asgi.py) and the files in them are spooled in here: a 1 GB file must not fill a small /tmp.
 FILE_UPLOAD_TEMP_DIR = make_folder(VAR_DIR / "uploads")
+UPLOAD_LIMIT = env_int("PREFLOOP_UPLOAD_LIMIT_MB", 8192) * 1024 * 1024
 
 # --- People -------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "labelapp.User"
@@ -178,4 +179,6 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("PREFLOOP_LOG_LEVEL", "INFO")},
+    # Every tick of beat would be told twice; the workers themselves stay at INFO, for `up` reads there that they run.
+    "loggers": {name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")},
 }

@@ -273,6 +273,12 @@ class Migration(migrations.Migration):
                         default=0, help_text="Grows with each save; an older one is refused."
                     ),
                 ),
+                (
+                    "opened_at",
+                    models.DateTimeField(
+                        help_text="When the person first opened the task; bounds the time they claim."
+                    ),
+                ),
                 ("saved_at", models.DateTimeField()),
                 (
                     "annotator",
@@ -839,7 +845,6 @@ class Migration(migrations.Migration):
                 (
                     "task",
                     models.ForeignKey(
-                        db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="annotations",
                         to="labelapp.comparisontask",
@@ -1109,6 +1114,28 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="pool",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "purpose__in",
+                        [
+                            "production",
+                            "evaluation",
+                            "gold",
+                            "calibration",
+                            "sentinel",
+                            "screening",
+                            "practice",
+                            "repeat",
+                            "adjudication",
+                        ],
+                    )
+                ),
+                name="pool_purpose_known",
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="modelversion",
             constraint=models.UniqueConstraint(fields=("project", "name"), name="model_version_name_once"),
         ),
@@ -1119,6 +1146,19 @@ class Migration(migrations.Migration):
                     ("parent__isnull", True), models.Q(("parent", models.F("id")), _negated=True), _connector="OR"
                 ),
                 name="model_version_not_own_parent",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="modelversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["human", "external", "base", "sft", "reward", "policy"])),
+                name="model_version_kind_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="modelversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["registered", "retired"])), name="model_version_state_known"
             ),
         ),
         migrations.AddConstraint(
@@ -1148,6 +1188,12 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("state__in", ["queued", "running", "succeeded", "failed", "cancelled"])),
                 name="job_state_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("queue__in", ["short", "compute"])), name="job_queue_known"
             ),
         ),
         migrations.AddConstraint(
@@ -1185,6 +1231,12 @@ class Migration(migrations.Migration):
             model_name="artifact",
             constraint=models.UniqueConstraint(
                 fields=("project", "kind", "sha256", "name"), name="artifact_content_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="artifact",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["upload", "rejects"])), name="artifact_kind_known"
             ),
         ),
         migrations.AddConstraint(
@@ -1272,7 +1324,7 @@ class Migration(migrations.Migration):
             model_name="comparisontask",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("repeat_of__isnull", True)),
-                fields=("batch", "prompt", "completions_key"),
+                fields=("batch", "prompt", "completions_key", "purpose"),
                 name="task_once_per_batch",
             ),
         ),
@@ -1286,6 +1338,28 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="comparisontask",
             constraint=models.CheckConstraint(condition=models.Q(("overlap__lte", 20)), name="task_overlap"),
+        ),
+        migrations.AddConstraint(
+            model_name="comparisontask",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "purpose__in",
+                        [
+                            "production",
+                            "evaluation",
+                            "gold",
+                            "calibration",
+                            "sentinel",
+                            "screening",
+                            "practice",
+                            "repeat",
+                            "adjudication",
+                        ],
+                    )
+                ),
+                name="task_purpose_known",
+            ),
         ),
         migrations.AddConstraint(
             model_name="comparisontask",
@@ -1335,6 +1409,12 @@ class Migration(migrations.Migration):
                     ("ties_allowed", True), models.Q(("strength_steps", 9), _negated=True), _connector="OR"
                 ),
                 name="protocol_nine_steps_tie",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="protocol",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("layout__in", ["one_page", "two_stage"])), name="protocol_layout_known"
             ),
         ),
         migrations.AddConstraint(
@@ -1531,10 +1611,38 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     labelapp.models.annotations.Matches(
                         "edges",
-                        'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))',
+                        'strict $.type() == "array" && !exists($[*] ? (!(@.type() == "array" && @.size() == 5 && @[0].type() == "number" && @[0] >= 0 && @[0] < 9 && @[1].type() == "number" && @[1] >= 0 && @[1] < 9 && @[0] != @[1] && (@[2] == ">" || @[2] == "=") && (@[3].type() == "null" || @[3].type() == "number" && @[3] >= 1 && @[3] <= 4) && @[4].type() == "number" && @[4] > 0)))',
                     )
                 ),
                 name="annotation_edges_shape",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="annotation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ranking__isnull", True),
+                    labelapp.models.annotations.Matches(
+                        "ranking",
+                        'strict $.type() == "array" && !exists($[*] ? (!(@.type() == "array" && @.size() > 0)))',
+                    ),
+                    _connector="OR",
+                ),
+                name="annotation_ranking_shape",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="annotation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("first_ranking__isnull", True),
+                    labelapp.models.annotations.Matches(
+                        "first_ranking",
+                        'strict $.type() == "array" && !exists($[*] ? (!(@.type() == "array" && @.size() > 0)))',
+                    ),
+                    _connector="OR",
+                ),
+                name="annotation_first_ranking_shape",
             ),
         ),
         migrations.AddConstraint(
@@ -1552,5 +1660,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="taskskip",
             constraint=models.UniqueConstraint(fields=("task", "annotator"), name="task_skip_once"),
+        ),
+        migrations.AddConstraint(
+            model_name="taskskip",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("reason__in", ["unclear", "expertise", "language", "distressing", "broken", "other"])
+                ),
+                name="task_skip_reason_known",
+            ),
         ),
     ]

@@ -107,7 +107,7 @@ def labeler_make(project: Project, name: str) -> Annotator:
 
 
 def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -> Annotation:
-    """A label from outside the queue that ranks the slots in their order."""
+    """A label from outside the queue that ranks the slots in their order; where the task has seats it is surplus."""
     ranking = fields.pop("ranking", [[slot] for slot in range(task.task_completions.count())])
     return Annotation.objects.create(
         task=task,
@@ -115,5 +115,10 @@ def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -
         protocol=task.batch.protocol,
         idempotency_key=uuid4(),
         order_shown=[],
-        **{"ranking": ranking, "edges": edges_from_ranking(ranking or []), **fields},
+        **{
+            "ranking": ranking,
+            "edges": edges_from_ranking(ranking or []),
+            "surplus": task.overlap > 0 and "supersedes" not in fields,
+            **fields,
+        },
     )

@@ -15,12 +15,14 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from labelapp.accounts.services import invitation_create
 from labelapp.artifacts.services import artifact_write
 from labelapp.datasets.services import KIND
 from labelapp.labeling.seating import seating_new, seating_sign
+from labelapp.labeling.selectors import BUILD
 from labelapp.labeling.services.seats import seat_take
 from labelapp.models import (
     Annotator,
@@ -80,6 +82,14 @@ class World:
             chunks=[b"{}"], project=self.project, kind=Artifact.Kind.REJECTS, name="pears-rejects.jsonl"
         )
         return Job.objects.create(project=self.project, kind=KIND, title="pears.jsonl", result={"rejects": rejects.pk})
+
+    def broken_build(self) -> dict[str, str]:
+        """A failed job that was to make the batch's tasks; its form has no fields."""
+        payload = {"batch": self.batch.pk, "choice": {}, "open": False}
+        Job.objects.create(
+            project=self.project, kind=BUILD, state=Job.State.FAILED, finished_at=timezone.now(), payload=payload
+        )
+        return {}
 
     def slip(self) -> dict[str, str]:
         """What lena's labeling form carries."""
@@ -144,6 +154,7 @@ PAGES: dict[str, list[Visit]] = {
     "batch_create": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
     "batch": [get(REVIEWERS)],
     "batch_state": [post(ADMINS_DO, {"to": "paused"})],
+    "batch_build": [post(ADMINS_DO, World.broken_build)],
     # jobs
     "jobs": [get(ADMINS)],
     "job": [get(ADMINS)],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -45,11 +45,12 @@ class Desk:
 
 
 def memberships_in(project: Project) -> QuerySet[Membership]:
-    """The project's memberships in force with their people, admins first, then by name."""
+    """The project's memberships in force with their people, admins first, reviewers next, then by name."""
+    rank = Case(*(When(role=role, then=role.rank) for role in Role))
     return (
         Membership.objects.select_related("user", "project")
         .filter(project=project, ended_at__isnull=True)
-        .order_by("role", "user__name", "pk")
+        .order_by(rank.desc(), "user__name", "pk")
     )
 
 
@@ -71,13 +72,23 @@ def members_of(memberships: Sequence[Membership]) -> list[Member]:
     ]
 
 
-def invitations_open(project: Project) -> QuerySet[Invitation]:
-    """Links that somebody could still join by, newest first."""
-    return (
-        Invitation.objects.select_related("created_by")
-        .filter(project=project, accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=timezone.now())
-        .order_by("-created_at", "-pk")
+def invitations_valid() -> QuerySet[Invitation]:
+    """Links that somebody could still join by. A link is worth what its maker is: an admin in force, or nothing."""
+    makers = Membership.objects.filter(
+        project=OuterRef("project"),
+        user=OuterRef("created_by"),
+        user__is_active=True,
+        role=Role.ADMIN,
+        ended_at__isnull=True,
     )
+    return Invitation.objects.filter(
+        Exists(makers), accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=timezone.now()
+    )
+
+
+def invitations_open(project: Project) -> QuerySet[Invitation]:
+    """The project's links that somebody could still join by, newest first."""
+    return invitations_valid().select_related("created_by").filter(project=project).order_by("-created_at", "-pk")
 
 
 def desks_of(user: User | AnonymousUser) -> list[Desk]:

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from labelapp.accounts.audit import audit_record
+from labelapp.accounts.selectors import invitations_valid
 from labelapp.errors import ConflictError, DomainError
 from labelapp.models import Annotator, Invitation, Membership, Project, Role, User
 
@@ -37,33 +38,18 @@ def invitation_create(*, project: Project, role: Role, created_by: User, note: s
 
 def invitation_find(secret: str) -> Invitation | None:
     """Return the invitation of a secret when it can still be accepted."""
-    return (
-        Invitation.objects.select_related("project")
-        .filter(
-            secret_hash=_secret_hash(secret),
-            accepted_at__isnull=True,
-            revoked_at__isnull=True,
-            expires_at__gt=timezone.now(),
-        )
-        .first()
-    )
+    return invitations_valid().select_related("project").filter(secret_hash=_secret_hash(secret)).first()
 
 
 @transaction.atomic
 def invitation_accept(*, secret: str, user: User) -> Membership:
     """Join the project. An invitation serves one person; a role already held is never lowered.
 
-    Raises ConflictError when the link was used, withdrawn or has expired.
+    Raises ConflictError when the link was used, withdrawn or has expired, or its maker is no admin any more.
     """
-    now = timezone.now()
-    taken = Invitation.objects.filter(
-        secret_hash=_secret_hash(secret), accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now
-    ).update(accepted_by=user, accepted_at=now)
-    if not taken:
-        raise ConflictError(
-            "This invitation was used, withdrawn or has expired. Ask the person who sent it for a new one."
-        )
-    invitation = Invitation.objects.select_related("project").get(secret_hash=_secret_hash(secret))
+    invitation = invitation_find(secret)
+    if invitation is None or not _invitation_take(invitation, user):
+        raise ConflictError("This invitation was used, withdrawn or has expired. Ask an admin for a new one.")
     held = Membership.objects.filter(project=invitation.project, user=user, ended_at__isnull=True).first()
     role = Role(invitation.role)
     if held and Role(held.role).rank >= role.rank:
@@ -72,7 +58,7 @@ def invitation_accept(*, secret: str, user: User) -> Membership:
 
 
 @transaction.atomic
-def invitation_revoke(*, invitation: Invitation, actor: User) -> None:
+def invitation_revoke(*, invitation: Invitation, actor: User | None) -> None:
     """Make an unused link worthless. A used one stays as it is: end the membership instead."""
     revoked = Invitation.objects.filter(pk=invitation.pk, accepted_at__isnull=True, revoked_at__isnull=True).update(
         revoked_at=timezone.now()
@@ -85,9 +71,12 @@ def invitation_revoke(*, invitation: Invitation, actor: User) -> None:
 def membership_grant(*, project: Project, user: User, role: Role, actor: User | None) -> Membership:
     """Give a person a role, new or changed, and the annotator that their labels belong to.
 
-    Raises DomainError when it would leave the project without an admin.
+    Whoever is not to be an admin keeps no open invitations. Raises DomainError when it would leave the project without
+    an admin.
     """
     _admin_keep(project, user, becomes_admin=role == Role.ADMIN)
+    if role != Role.ADMIN:
+        _invitations_revoke(project, user, actor)
     membership, _ = Membership.objects.update_or_create(
         project=project, user=user, defaults={"role": role, "ended_at": None}
     )
@@ -105,8 +94,12 @@ def membership_grant(*, project: Project, user: User, role: Role, actor: User | 
 
 @transaction.atomic
 def membership_end(*, membership: Membership, actor: User) -> None:
-    """Close the project to a member. Their labels stay. Raises DomainError for the last admin."""
+    """Close the project to a member and to those they invited who did not come yet. Their labels stay.
+
+    Raises DomainError for the last admin.
+    """
     _admin_keep(membership.project, membership.user, becomes_admin=False)
+    _invitations_revoke(membership.project, membership.user, actor)
     Membership.objects.filter(pk=membership.pk).update(ended_at=timezone.now())
     audit_record(
         actor=actor,
@@ -142,9 +135,34 @@ def annotator_update(
     return annotator
 
 
+def _invitation_take(invitation: Invitation, user: User) -> bool:
+    """Use the link up. False when it became worthless meanwhile."""
+    # Locked as where roles are taken: a maker who is losing theirs this moment is waited for, then seen as they are.
+    _project_lock(invitation.project)
+    valid = invitations_valid().filter(pk=invitation.pk)
+    return bool(valid.update(accepted_by=user, accepted_at=timezone.now()))
+
+
+def _invitations_revoke(project: Project, maker: User, actor: User | None) -> None:
+    """Withdraw the links that a person made and nobody used, lest they come back by one of their own."""
+    for invitation in Invitation.objects.filter(
+        project=project,
+        created_by=maker,
+        accepted_at__isnull=True,
+        revoked_at__isnull=True,
+        expires_at__gt=timezone.now(),
+    ):
+        invitation_revoke(invitation=invitation, actor=actor)
+
+
+def _project_lock(project: Project) -> None:
+    """Let one change of roles through at a time."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
 def _admin_keep(project: Project, user: User, *, becomes_admin: bool) -> None:
     """Refuse to take the role from the project's only admin. Locks the project, so two admins cannot both leave."""
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    _project_lock(project)
     admins = Membership.objects.filter(project=project, role=Role.ADMIN, ended_at__isnull=True)
     if not becomes_admin and set(admins.values_list("user_id", flat=True)) == {user.pk}:
         raise DomainError(LAST_ADMIN)

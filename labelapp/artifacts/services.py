@@ -115,7 +115,7 @@ def _sweep(folder: Path) -> None:
     """Drop what killed processes left half-written."""
     for path in folder.glob("*"):
         with suppress(FileNotFoundError):  # another process may sweep as well
-            if time.time() - path.stat().st_mtime > INCOMING_LIFETIME:
+            if path.is_file() and time.time() - path.stat().st_mtime > INCOMING_LIFETIME:
                 path.unlink()
 
 

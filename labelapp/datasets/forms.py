@@ -1,6 +1,9 @@
 """Forms of the datasets room."""
 
 from django import forms
+from django.conf import settings
+
+LIMIT_MB = settings.UPLOAD_LIMIT // 1024**2
 
 
 class ImportForm(forms.Form):
@@ -8,7 +11,7 @@ class ImportForm(forms.Form):
 
     file = forms.FileField(
         label="File",
-        help_text="JSON lines (one prompt per line), plain or gzipped.",
+        help_text=f"JSON lines (one prompt per line), plain or gzipped, up to {LIMIT_MB} MB.",
         max_length=200,
         error_messages={"empty": "This file is empty: it has no rows to import."},
     )

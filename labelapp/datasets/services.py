@@ -12,6 +12,7 @@ from labelapp.generation.content import CompletionContent
 from labelapp.generation.services import completions_import, model_versions_named
 from labelapp.jobs.registry import JobRun
 from labelapp.jobs.services import job_begin, job_create
+from labelapp.labeling.services.pools import seats_rehome
 from labelapp.models import Artifact, Job, Project, User
 from labelapp.prompts.services import prompts_import
 
@@ -61,6 +62,7 @@ def rows_import(*, project: Project, rows: Sequence[Row], job: Job | None = None
         for row, prompt in zip(rows, prompts.ids, strict=True)
     ]
     new = labels_import(project=project, rows=labelled, job=job)
+    seats_rehome(project=project, prompt_ids=prompts.regrouped)
     return new + Counter(prompts=prompts.new, completions=completions.new)
 
 

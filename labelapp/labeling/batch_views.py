@@ -1,6 +1,7 @@
 """Pages about batches, for admins (and to look at, for reviewers)."""
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -8,10 +9,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labelapp.accounts.access import membership_for
 from labelapp.errors import DomainError
 from labelapp.labeling.forms import BatchForm
-from labelapp.labeling.selectors import batch_progress, labels_by_person
-from labelapp.labeling.services.batches import ALLOWED, batch_create, batch_transition
-from labelapp.models import Batch, Job, Role
+from labelapp.labeling.selectors import batch_progress, build_broken, build_last, labels_by_person
+from labelapp.labeling.services.batches import ALLOWED, batch_build_continue, batch_create, batch_transition
+from labelapp.models import Batch, Role
 
+PAGE_SIZE = 25
 TRANSITION_WORDS = {
     Batch.State.OPEN: "Open for labeling",
     Batch.State.PAUSED: "Pause",
@@ -21,12 +23,12 @@ TRANSITION_WORDS = {
 
 @require_GET
 def batches(request: HttpRequest, slug: str) -> HttpResponse:
-    """All batches of a project with their progress."""
+    """The batches of a project with their progress, newest first."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
-    found = Batch.objects.filter(project=membership.project).select_related("protocol").order_by("-created_at")
-    progress = batch_progress(found)
-    rows = [(batch, progress[batch.pk]) for batch in found]
-    context = {"membership": membership, "rows": rows}
+    found = Batch.objects.filter(project=membership.project).select_related("protocol").order_by("-pk")
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    progress = batch_progress(Batch.objects.filter(pk__in=[batch.pk for batch in page]))
+    context = {"membership": membership, "page_obj": page, "rows": [(batch, progress[batch.pk]) for batch in page]}
     return render(request, "labeling/batches.html", context)
 
 
@@ -58,13 +60,15 @@ def batch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One batch: what it asks, how far it is, who labelled."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     found = get_object_or_404(Batch.objects.select_related("protocol"), pk=pk, project=membership.project)
+    job = build_last(found)
     context = {
         "membership": membership,
         "batch": found,
         "shared_percent": round(found.shared_share * 100),
         "progress": batch_progress(Batch.objects.filter(pk=found.pk))[found.pk],
         "people": labels_by_person(found),
-        "job": Job.objects.filter(project=membership.project, kind="batch_build", payload__batch=found.pk).first(),
+        "job": job,
+        "can_finish": build_broken(found, job) is not None,
         "transitions": [
             (to, TRANSITION_WORDS[to]) for to in TRANSITION_WORDS if to in ALLOWED[Batch.State(found.state)]
         ],
@@ -83,3 +87,12 @@ def batch_state(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     changed = batch_transition(batch=found, to=Batch.State(wanted), actor=membership.user)
     messages.success(request, f"“{changed.name}” is now {changed.get_state_display().lower()}.")
     return redirect("batch", slug=slug, pk=pk)
+
+
+@require_POST
+def batch_build(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Make the tasks that a failed or stopped job left to make."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    found = get_object_or_404(Batch, pk=pk, project=membership.project)
+    job = batch_build_continue(batch=found, actor=membership.user)
+    return redirect("job", pk=job.pk)

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from labelapp.accounts.forms import LanguagesField, WordListField
-from labelapp.labeling.services.batches import BatchPlan, PromptChoice
+from labelapp.labeling.services.batches import BatchPlan, PromptChoice, plan_problem
 from labelapp.models import Batch, ModelVersion, Project, Prompt, Protocol
 from labelapp.models.tasks import MAX_COMPLETIONS, MAX_OVERLAP
 
@@ -101,10 +101,12 @@ class BatchForm(forms.Form):
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Shared tasks cannot be labelled by fewer people than the others."""
+        """Shared tasks cannot be labelled by fewer people than the others, and every task must ask something."""
         data = super().clean() or self.cleaned_data
         if data.get("shared_overlap", 0) < data.get("overlap", 0):
             self.add_error("shared_overlap", "This cannot be less than the labels per task.")
+        if "protocol" in data and "k" in data and (problem := plan_problem(protocol=data["protocol"], k=data["k"])):
+            self.add_error("k", problem)
         return data
 
     def plan(self) -> BatchPlan:

@@ -15,6 +15,7 @@ from labelapp.labeling.presentation import LETTERS
 from labelapp.models import Protocol, Question
 
 ANSWER_VALUES = {"yes", "no", "na"}
+RATIONALE_LIMIT = 50_000
 Answers = dict[str, str | None]
 
 
@@ -63,14 +64,19 @@ class Sheet:
         return LETTERS[: len(self.order)]
 
     @property
+    def asks_order(self) -> bool:
+        """Whether the completions are compared on this page, in one way or the other."""
+        return len(self.order) > 1 and self.protocol.asks_ranking and self.stage != Stage.RATE
+
+    @property
     def asks_preference(self) -> bool:
         """Whether two completions are compared on a scale of steps instead of by a typed ranking."""
-        return len(self.order) == 2 and self.protocol.strength_steps > 0 and self._asks_order
+        return len(self.order) == 2 and self.protocol.strength_steps > 0 and self.asks_order
 
     @property
     def asks_ranking(self) -> bool:
         """Whether a ranking is typed."""
-        return len(self.order) > 1 and self._asks_order and not self.asks_preference
+        return self.asks_order and not self.asks_preference
 
     @property
     def asks_confidence(self) -> bool:
@@ -82,12 +88,10 @@ class Sheet:
         """Whether a rationale is asked on this page."""
         return self.protocol.asks_rationale and self.stage != Stage.RATE
 
-    @property
-    def _asks_order(self) -> bool:
-        return self.protocol.asks_ranking and self.stage != Stage.RATE
-
     def asked(self, scope: Question.Scope) -> list[Question]:
-        """The questions of one scope, in order."""
+        """The questions of one scope that are on this page, in order; those about the ranking come with a ranking."""
+        if scope == Question.Scope.RANKING and not self.asks_order:
+            return []
         return [question for question in self.questions if question.scope == scope]
 
     @staticmethod
@@ -123,9 +127,10 @@ def judgement_read(sheet: Sheet, fields: Mapping[str, str]) -> Reading:
     about_all = [*sheet.asked(Question.Scope.PROMPT), *sheet.asked(Question.Scope.RANKING)]
     answers = _answers_read(about_all, "answer-", fields, reading.problems)
     confidence = _confidence_read(sheet, fields, reading.problems)
+    rationale = _rationale_read(sheet, fields, reading.problems)
     if reading.problems:
         return reading
-    first = ranking_parse(fields.get("first_ranking", ""), sheet.order) if sheet.asks_ranking else None
+    first = ranking_parse(fields.get("first_ranking", ""), sheet.order) if sheet.asks_order else None
     reading.judgement = Judgement(
         tiers=tiers,
         edges=edges_from_ranking(tiers, strength) if tiers else [],
@@ -133,7 +138,7 @@ def judgement_read(sheet: Sheet, fields: Mapping[str, str]) -> Reading:
         ratings=ratings,
         answers=answers,
         confidence=confidence,
-        rationale=fields.get("rationale", "").replace("\x00", "").strip() if sheet.asks_rationale else "",
+        rationale=rationale,
     )
     return reading
 
@@ -162,14 +167,6 @@ def ranking_parse(text: str, order: Sequence[int]) -> Tiers | str:
         return f"Still to be placed: {', '.join(missing)}."
     slots = [sorted(order[letters.index(letter)] for letter in tier) for tier in tiers]
     return slots if ranking_is_complete(slots, len(order)) else "This cannot be read as a ranking."
-
-
-def ranking_write(tiers: Tiers | None, order: Sequence[int]) -> str:
-    """The ranking in letters, as `ranking_parse` reads it."""
-    if not tiers:
-        return ""
-    letter = {slot: LETTERS[place] for place, slot in enumerate(order)}
-    return " ".join("=".join(sorted(letter[slot] for slot in tier)) for tier in tiers)
 
 
 def _example(letters: str) -> str:
@@ -235,3 +232,13 @@ def _confidence_read(sheet: Sheet, fields: Mapping[str, str], problems: dict[str
         problems["confidence"] = "Confidence goes from 1 to 4."
         return None
     return int(raw)
+
+
+def _rationale_read(sheet: Sheet, fields: Mapping[str, str], problems: dict[str, str]) -> str:
+    if not sheet.asks_rationale:
+        return ""
+    # Browsers send a line break as two characters and count it as one.
+    text = fields.get("rationale", "").replace("\x00", "").replace("\r\n", "\n").strip()
+    if len(text) > RATIONALE_LIMIT:
+        problems["rationale"] = f"The reasons have {len(text):,} characters; shorten them to {RATIONALE_LIMIT:,}."
+    return text

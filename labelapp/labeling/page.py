@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelapp.labeling.judgement import Sheet
+from labelapp.labeling.judgement import RATIONALE_LIMIT, Sheet
 from labelapp.labeling.selectors import TaskShown, questions_of
 from labelapp.models import Protocol, Question, TaskSkip
 
@@ -73,6 +73,8 @@ def page_context(shown: TaskShown, *, problems: Mapping[str, str], seating: str)
         "preference": _preference(sheet, fields, problems),
         "confidence": _confidence(sheet, fields, problems),
         "ranking_problem": problems.get("ranking", ""),
+        "rationale_problem": problems.get("rationale", ""),
+        "rationale_limit": RATIONALE_LIMIT,
         "problems": list(problems.values()),
         "fields": fields,
         "seating": seating,

@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from labelapp.errors import DomainError
 from labelapp.labeling.services.annotations import Seating
-from labelapp.labeling.services.seats import LEASE_CAP
 from labelapp.models import Draft, Seat
 
 LIFETIME = timedelta(days=30)
@@ -16,10 +15,9 @@ SALT = "labelapp.seating"
 
 
 def seating_new(*, task_id: int, annotator_id: int, seat: Seat | None, draft: Draft | None) -> Seating:
-    """A fresh slip for a page. Its clock starts when the seat was taken, or a lease before the draft was last saved."""
-    opened_at = draft.saved_at - LEASE_CAP if draft else timezone.now()
-    if seat and seat.held_at:
-        opened_at = seat.held_at
+    """A fresh slip for a page. Its clock starts when the person first opened the task."""
+    known = [seat.held_at if seat else None, draft.opened_at if draft else None]
+    opened_at = min((time for time in known if time), default=timezone.now())
     return Seating(task_id=task_id, annotator_id=annotator_id, key=uuid.uuid4(), opened_at=opened_at)
 
 

@@ -9,7 +9,22 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from labelapp.labeling.judgement import Sheet
 from labelapp.labeling.presentation import order_shown, questioned_slots
-from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Question, Seat, User
+from labelapp.models import (
+    Annotation,
+    Annotator,
+    Batch,
+    ComparisonTask,
+    Draft,
+    Job,
+    Pool,
+    Question,
+    Seat,
+    TaskSkip,
+    User,
+)
+
+BUILD = "batch_build"
+"""The kind of job that makes a batch's tasks."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +66,6 @@ def task_shown(*, task_id: int, annotator: Annotator, posted: Mapping[str, str] 
     )
 
 
-def seat_held(*, annotator: Annotator) -> Seat | None:
-    """The seat that the person holds, if any."""
-    return Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).first()
-
-
 def drafts_open(*, annotator: Annotator) -> QuerySet[Draft]:
     """Unsubmitted work of one annotator whose seat they no longer hold, newest first."""
     return _drafts_open(Draft.objects.filter(annotator=annotator))
@@ -70,20 +80,32 @@ def drafts_of(user: User | AnonymousUser) -> QuerySet[Draft]:
 
 def _drafts_open(drafts: QuerySet[Draft]) -> QuerySet[Draft]:
     held = Seat.objects.filter(annotator=OuterRef("annotator"), task=OuterRef("task"), state=Seat.State.HELD)
-    submitted = Annotation.objects.filter(annotator=OuterRef("annotator"), task=OuterRef("task"))
+    submitted = Annotation.objects.filter(
+        annotator=OuterRef("annotator"), task=OuterRef("task"), supersedes__isnull=True
+    )
     return drafts.exclude(Exists(held)).exclude(Exists(submitted)).order_by("-saved_at")
 
 
-def annotations_recent(*, annotator: Annotator) -> QuerySet[Annotation]:
-    """The person's submitted work, newest first, with prompts."""
-    return Annotation.objects.filter(annotator=annotator).select_related("task__prompt").order_by("-created_at")
+def pools_fit_for(annotator: Annotator) -> QuerySet[Pool]:
+    """Pools whose prompts the person may see, whatever the state of the batch; the next seat is chosen alike."""
+    return Pool.objects.filter(
+        Q(language="") | Q(language__in=annotator.languages),
+        batch__project=annotator.project_id,
+        skills__contained_by=annotator.skills,
+        sensitivity__contained_by=annotator.accepts_sensitive,
+    )
 
 
 def held_elsewhere(*, annotator: Annotator) -> int:
-    """How many seats of open batches other people hold now; some may come back to the queue."""
+    """How many seats other people hold now that could still come to this person."""
+    labelled = Annotation.objects.filter(annotator=annotator, task=OuterRef("task"), supersedes__isnull=True)
+    skipped = TaskSkip.objects.filter(annotator=annotator, task=OuterRef("task"))
+    pools = pools_fit_for(annotator).filter(batch__state=Batch.State.OPEN)
     return (
-        Seat.objects.filter(state=Seat.State.HELD, pool__batch__project=annotator.project_id)
+        Seat.objects.filter(state=Seat.State.HELD, pool__in=pools)
         .exclude(annotator=annotator)
+        .exclude(Exists(labelled))
+        .exclude(Exists(skipped))
         .count()
     )
 
@@ -119,7 +141,7 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
         )
     }
     surplus = dict(
-        Annotation.objects.filter(task__batch__in=ids, surplus=True)
+        Annotation.objects.filter(task__batch__in=ids, surplus=True, supersedes__isnull=True)
         .values_list("task__batch")
         .annotate(Count("pk"))
         .values_list("task__batch", "pk__count")
@@ -136,10 +158,21 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
     }
 
 
+def build_last(batch: Batch) -> Job | None:
+    """The newest job that makes, or made, the tasks of a batch; None for batches that came with an import."""
+    return Job.objects.filter(project=batch.project_id, kind=BUILD, payload__batch=batch.pk).last()
+
+
+def build_broken(batch: Batch, last: Job | None) -> Job | None:
+    """The batch's last build, if it left tasks to be made that can still be made."""
+    ended_badly = last is not None and last.state in {Job.State.FAILED, Job.State.CANCELLED}
+    return last if ended_badly and batch.state != Batch.State.CLOSED else None
+
+
 def labels_by_person(batch: Batch) -> QuerySet[Annotator, Any]:
-    """Who labelled how much in a batch, most first."""
+    """Who labelled how much in a batch, most first. Corrections are no labels of their own."""
     return (
-        Annotator.objects.filter(annotations__task__batch=batch)
+        Annotator.objects.filter(annotations__task__batch=batch, annotations__supersedes__isnull=True)
         .values("pk", "kind", "name", "user__name")
         .annotate(labels=Count("annotations"), surplus=Count("annotations", filter=Q(annotations__surplus=True)))
         .order_by("-labels", "pk")

@@ -6,6 +6,7 @@ from labelapp.labeling import batch_views, views
 
 urlpatterns = [
     path("projects/<slug:slug>/label/", views.label, name="label"),
+    path("projects/<slug:slug>/label/waiting/", views.label_waiting, name="label_waiting"),
     path("label/<int:pk>/", views.task, name="task"),
     path("label/<int:pk>/draft/", views.task_draft, name="task_draft"),
     path("label/<int:pk>/heartbeat/", views.task_heartbeat, name="task_heartbeat"),
@@ -15,4 +16,5 @@ urlpatterns = [
     path("projects/<slug:slug>/batches/new/", batch_views.batch_create_view, name="batch_create"),
     path("projects/<slug:slug>/batches/<int:pk>/", batch_views.batch, name="batch"),
     path("projects/<slug:slug>/batches/<int:pk>/state/", batch_views.batch_state, name="batch_state"),
+    path("projects/<slug:slug>/batches/<int:pk>/build/", batch_views.batch_build, name="batch_build"),
 ]

@@ -27,7 +27,18 @@ class Matches(Func):
 # Strict, for the lax mode would look into nested arrays.
 ANSWERS = 'strict $.type() == "object" && !exists($.* ? (!(@ == "yes" || @ == "no" || @ == "na" || @ == null)))'
 
-EDGES = 'strict $.type() == "array" && !exists($[*] ? (!(@.size() == 5 && (@[2] == ">" || @[2] == "="))))'
+# The types are asked for first: a comparison of unlike types is neither true nor false, and would pass.
+EDGE = " && ".join(
+    [
+        '@.type() == "array" && @.size() == 5',
+        *(f'@[{place}].type() == "number" && @[{place}] >= 0 && @[{place}] < 9' for place in (0, 1)),
+        '@[0] != @[1] && (@[2] == ">" || @[2] == "=")',
+        '(@[3].type() == "null" || @[3].type() == "number" && @[3] >= 1 && @[3] <= 4)',
+        '@[4].type() == "number" && @[4] > 0',
+    ]
+)
+EDGES = f'strict $.type() == "array" && !exists($[*] ? (!({EDGE})))'
+TIERS = 'strict $.type() == "array" && !exists($[*] ? (!(@.type() == "array" && @.size() > 0)))'
 
 
 class Annotation(models.Model):
@@ -39,7 +50,7 @@ class Annotation(models.Model):
     `ranking` is the list of tiers, best first, that the edges came from, or null where they are no weak order.
     """
 
-    task = models.ForeignKey(ComparisonTask, on_delete=models.PROTECT, related_name="annotations", db_index=False)
+    task = models.ForeignKey(ComparisonTask, on_delete=models.PROTECT, related_name="annotations")
     annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     protocol = models.ForeignKey(Protocol, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     seat = models.ForeignKey(Seat, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
@@ -84,6 +95,13 @@ class Annotation(models.Model):
             models.CheckConstraint(
                 condition=Q(Matches("edges", EDGES)),
                 name="annotation_edges_shape",
+            ),
+            models.CheckConstraint(
+                condition=Q(ranking__isnull=True) | Q(Matches("ranking", TIERS)), name="annotation_ranking_shape"
+            ),
+            models.CheckConstraint(
+                condition=Q(first_ranking__isnull=True) | Q(Matches("first_ranking", TIERS)),
+                name="annotation_first_ranking_shape",
             ),
         ]
         indexes = [models.Index(fields=["annotator", "-created_at"], name="annotation_recent")]

@@ -25,4 +25,5 @@ class Artifact(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "kind", "sha256", "name"], name="artifact_content_once"),
+            models.CheckConstraint(condition=models.Q(kind__in=["upload", "rejects"]), name="artifact_kind_known"),
         ]

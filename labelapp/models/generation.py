@@ -41,6 +41,11 @@ class ModelVersion(models.Model):
             models.CheckConstraint(
                 condition=Q(parent__isnull=True) | ~Q(parent=F("id")), name="model_version_not_own_parent"
             ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["human", "external", "base", "sft", "reward", "policy"]),
+                name="model_version_kind_known",
+            ),
+            models.CheckConstraint(condition=Q(state__in=["registered", "retired"]), name="model_version_state_known"),
         ]
 
     def __str__(self) -> str:

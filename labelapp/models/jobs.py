@@ -59,6 +59,7 @@ class Job(models.Model):
                 condition=Q(state__in=["queued", "running", "succeeded", "failed", "cancelled"]),
                 name="job_state_known",
             ),
+            models.CheckConstraint(condition=Q(queue__in=["short", "compute"]), name="job_queue_known"),
             models.CheckConstraint(
                 condition=Q(state__in=["queued", "running"]) ^ Q(finished_at__isnull=False), name="job_finished_when"
             ),

@@ -75,6 +75,7 @@ class Protocol(models.Model):
             models.CheckConstraint(
                 condition=Q(ties_allowed=True) | ~Q(strength_steps=9), name="protocol_nine_steps_tie"
             ),
+            models.CheckConstraint(condition=Q(layout__in=["one_page", "two_stage"]), name="protocol_layout_known"),
         ]
 
     def __str__(self) -> str:

@@ -63,21 +63,24 @@ class Batch(models.Model):
         return self.name
 
 
+class TaskPurpose(models.TextChoices):
+    """Why the task exists. Production and evaluation have seats from the start, the others get them on demand."""
+
+    PRODUCTION = "production", "Production"
+    EVALUATION = "evaluation", "Evaluation"
+    GOLD = "gold", "Gold"
+    CALIBRATION = "calibration", "Calibration"
+    SENTINEL = "sentinel", "Sentinel"
+    SCREENING = "screening", "Screening"
+    PRACTICE = "practice", "Practice"
+    REPEAT = "repeat", "Repeat"
+    ADJUDICATION = "adjudication", "Adjudication"
+
+
 class ComparisonTask(models.Model):
     """One prompt with K completions, to be labelled under the batch's protocol."""
 
-    class Purpose(models.TextChoices):
-        """Why the task exists. Production and evaluation have seats from the start, the others get them on demand."""
-
-        PRODUCTION = "production", "Production"
-        EVALUATION = "evaluation", "Evaluation"
-        GOLD = "gold", "Gold"
-        CALIBRATION = "calibration", "Calibration"
-        SENTINEL = "sentinel", "Sentinel"
-        SCREENING = "screening", "Screening"
-        PRACTICE = "practice", "Practice"
-        REPEAT = "repeat", "Repeat"
-        ADJUDICATION = "adjudication", "Adjudication"
+    Purpose = TaskPurpose
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="tasks")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="tasks")
@@ -92,7 +95,7 @@ class ComparisonTask(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["batch", "prompt", "completions_key"],
+                fields=["batch", "prompt", "completions_key", "purpose"],
                 condition=Q(repeat_of__isnull=True),
                 name="task_once_per_batch",
             ),
@@ -100,6 +103,7 @@ class ComparisonTask(models.Model):
                 condition=Q(selection_probability__gt=0, selection_probability__lte=1), name="task_probability"
             ),
             models.CheckConstraint(condition=Q(overlap__lte=MAX_OVERLAP), name="task_overlap"),
+            models.CheckConstraint(condition=Q(purpose__in=TaskPurpose.values), name="task_purpose_known"),
             models.CheckConstraint(
                 condition=Q(purpose="repeat", repeat_of__isnull=False)
                 | ~Q(purpose="repeat") & Q(repeat_of__isnull=True),
@@ -127,7 +131,7 @@ class Pool(models.Model):
     """Seats that the same people may take. Whoever qualifies for a pool qualifies for every seat in it."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pools")
-    purpose = models.CharField(max_length=12, choices=ComparisonTask.Purpose, default=ComparisonTask.Purpose.PRODUCTION)
+    purpose = models.CharField(max_length=12, choices=TaskPurpose, default=TaskPurpose.PRODUCTION)
     language = models.CharField(max_length=20, blank=True)
     skills = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     sensitivity = ArrayField(models.CharField(max_length=50), default=list, blank=True)
@@ -138,6 +142,7 @@ class Pool(models.Model):
             models.UniqueConstraint(
                 fields=["batch", "purpose", "language", "skills", "sensitivity", "boost"], name="pool_once"
             ),
+            models.CheckConstraint(condition=Q(purpose__in=TaskPurpose.values), name="pool_purpose_known"),
         ]
 
 
@@ -186,7 +191,11 @@ class Seat(models.Model):
 
 
 class SeatCursor(models.Model):
-    """How far into a pool's queue one annotator has come: no open seat up to here is for them."""
+    """How far into a pool's queue one annotator has come: up to here hardly an open seat is for them.
+
+    Hardly, since a seat may be locked by somebody at the moment when the cursor goes by, and numbers of a sequence do
+    not become visible in their order. A rescan from the start finds those before anybody is told that nothing is left.
+    """
 
     annotator = models.ForeignKey(Annotator, on_delete=models.CASCADE, related_name="+", db_index=False)
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -216,7 +225,13 @@ class TaskSkip(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="task_skip_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["task", "annotator"], name="task_skip_once"),
+            models.CheckConstraint(
+                condition=Q(reason__in=["unclear", "expertise", "language", "distressing", "broken", "other"]),
+                name="task_skip_reason_known",
+            ),
+        ]
 
 
 class Draft(models.Model):
@@ -226,6 +241,7 @@ class Draft(models.Model):
     task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="drafts")
     content = models.JSONField(default=dict)
     revision = models.PositiveBigIntegerField(default=0, help_text="Grows with each save; an older one is refused.")
+    opened_at = models.DateTimeField(help_text="When the person first opened the task; bounds the time they claim.")
     saved_at = models.DateTimeField()
 
     class Meta:

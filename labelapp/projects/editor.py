@@ -61,8 +61,7 @@ def _with_name(data: QueryDict, name: str) -> QueryDict:
 
 
 def _rows_read(data: QueryDict) -> list[_Row]:
-    total = data.get(f"{PREFIX}-TOTAL_FORMS", "0")
-    count = min(int(total), MAX_QUESTIONS) if total.isdecimal() else 0
+    count = min(_whole(data.get(f"{PREFIX}-TOTAL_FORMS", "0")), MAX_QUESTIONS)
     return [
         {name: data.get(f"{PREFIX}-{index}-{name}", "") for name in QuestionForm.base_fields} for index in range(count)
     ]
@@ -73,7 +72,7 @@ def _rearranged(rows: list[_Row], action: str) -> list[_Row]:
     verb, _, place = action.partition(":")
     if verb == "add" and len(rows) < MAX_QUESTIONS:
         return [*rows, asdict(QuestionSpec(key="", text="", scope=Question.Scope.COMPLETION))]
-    index = int(place) if place.isdecimal() else -1
+    index = _whole(place)
     if not 0 <= index < len(rows):
         return rows
     row = rows[index]
@@ -82,3 +81,11 @@ def _rearranged(rows: list[_Row], action: str) -> list[_Row]:
         return others
     target = {"up": max(index - 1, 0), "down": index + 1}.get(verb, index)
     return [*others[:target], row, *others[target:]]
+
+
+def _whole(text: str) -> int:
+    """The number that a form gives, -1 where it gives none or one of more digits than Python reads."""
+    try:
+        return int(text)
+    except ValueError:
+        return -1

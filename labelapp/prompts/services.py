@@ -28,9 +28,11 @@ SET sensitivity = ARRAY(SELECT DISTINCT unnest(kept.sensitivity || given.sensiti
     tags = ARRAY(SELECT DISTINCT unnest(kept.tags || given.tags::varchar[]) ORDER BY 1),
     language = coalesce(nullif(kept.language, ''), given.language)
 FROM json_to_recordset(%s::json) AS given(content_hash text, language text, sensitivity text[], tags text[])
-WHERE kept.project_id = %s AND kept.content_hash = given.content_hash
+JOIN labelapp_prompt AS before ON before.content_hash = given.content_hash
+WHERE before.project_id = %s AND kept.id = before.id
   AND NOT (kept.sensitivity @> given.sensitivity::varchar[] AND kept.tags @> given.tags::varchar[]
            AND (kept.language <> '' OR given.language = ''))
+RETURNING kept.id, kept.language <> before.language OR NOT before.sensitivity @> kept.sensitivity
 """
 
 
@@ -47,10 +49,13 @@ class _Row(TypedDict):
 
 
 class Imported(NamedTuple):
-    """Ids in the order of what was given, and how many of them are new."""
+    """Ids in the order of what was given, how many of them are new, and which known ones are for other people now:
+    their language or their sensitive categories became known.
+    """
 
     ids: list[int]
     new: int
+    regrouped: list[int]
 
 
 @transaction.atomic
@@ -58,7 +63,8 @@ def prompts_import(*, project: Project, prompts: Sequence[PromptContent]) -> Imp
     """Bring prompts in; one that says the same as an earlier prompt of the project is that prompt.
 
     The split follows from the author, or lacking one from the words. A known prompt keeps author, source and split;
-    its tags and sensitive categories grow by those given. Imports into one project take turns.
+    its tags and sensitive categories grow by those given. Imports into one project take turns. The caller moves the
+    seats of `regrouped` prompts, in the same transaction.
     """
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     hashes = [content_hash(prompt.messages) for prompt in prompts]
@@ -67,12 +73,14 @@ def prompts_import(*, project: Project, prompts: Sequence[PromptContent]) -> Imp
         cursor.execute(INSERT, [project.pk, json.dumps(list(rows.values()))])
         ids = dict(cursor.fetchall())
         new = len(ids)
+        regrouped: list[int] = []
         known = [row for key, row in rows.items() if key not in ids]
         if known:
             cursor.execute(ENRICH, [json.dumps(known), project.pk])
+            regrouped = [pk for pk, is_regrouped in cursor.fetchall() if is_regrouped]
             found = Prompt.objects.filter(project=project, content_hash__in=[row["content_hash"] for row in known])
             ids.update(found.values_list("content_hash", "pk"))
-    return Imported([ids[key] for key in hashes], new)
+    return Imported([ids[key] for key in hashes], new, regrouped)
 
 
 def _distinct(project: Project, hashes: Sequence[str], prompts: Sequence[PromptContent]) -> dict[str, _Row]:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from labelapp.accounts.adapter import SESSION_KEY
-from labelapp.accounts.services import invitation_accept, invitation_create, invitation_revoke
+from labelapp.accounts.services import invitation_accept, invitation_create, invitation_revoke, membership_grant
 from labelapp.models import Annotator, Invitation, Membership, Project, Role, User
 
 SignIn = Callable[[User], Client]
@@ -82,6 +82,20 @@ def test_it_is_not_wasted_on_somebody_who_has_the_role(client_of: SignIn, omar: 
 def test_it_raises_a_smaller_role(client_of: SignIn, lena: User, url: str) -> None:
     client_of(lena).post(url)
     assert _role_of(lena) == Role.REVIEWER
+
+
+@pytest.mark.parametrize("way", ["member_end", "member_update"])
+def test_an_admin_who_was_removed_does_not_come_back_by_a_link_of_their_own(
+    client_of: SignIn, omar: User, rita: User, project: Project, way: str
+) -> None:
+    membership_grant(project=project, user=rita, role=Role.ADMIN, actor=omar)
+    _, secret = invitation_create(project=project, role=Role.ADMIN, created_by=rita)
+    membership = Membership.objects.get(user=rita)
+    fields = {"role": "labeler", "skills": "", "group": "training"}
+    client_of(omar).post(reverse(way, args=[project.slug, membership.pk]), fields)
+    page = client_of(rita).post(reverse("invitation", args=[secret]))
+    assert page.status_code == 410
+    assert _role_of(rita) == (None if way == "member_end" else Role.LABELER)
 
 
 @pytest.mark.parametrize("way", ["used", "withdrawn", "expired", "misspelt"])

@@ -24,13 +24,23 @@ def test_it_lists_people_with_what_matters_for_their_tasks(
         assert shown in text
 
 
+def test_it_lists_admins_first_then_reviewers_then_labelers(
+    client_of: SignIn, omar: User, rita: User, lena: User, project: Project
+) -> None:
+    User.objects.filter(pk=omar.pk).update(name="Zoe")
+    text = client_of(omar).get(reverse("members", args=[project.slug])).text
+    emails = [user.email for user in (omar, rita, lena)]
+    assert sorted(emails, key=text.index) == emails
+
+
 def test_it_shows_when_somebody_was_last_active(
     client_of: SignIn, omar: User, annotator: Annotator, project: Project, protocol: Protocol
 ) -> None:
     client, url = client_of(omar), reverse("members", args=[project.slug])
     assert "Not yet" in client.get(url).text
     task = ComparisonTask.objects.filter(batch=factories.batch_with_tasks(project, protocol))[0]
-    Draft.objects.create(annotator=annotator, task=task, saved_at=datetime(2020, 2, 3, 4, 5, tzinfo=UTC))
+    long_ago = datetime(2020, 2, 3, 4, 5, tzinfo=UTC)
+    Draft.objects.create(annotator=annotator, task=task, opened_at=long_ago, saved_at=long_ago)
     assert "3 Feb 2020, 04:05</time>" in client.get(url).text
     label = factories.annotation_make(task, annotator)
     assert f"{label.created_at:%H:%M}</time>" in client.get(url).text

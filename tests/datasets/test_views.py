@@ -1,6 +1,8 @@
 """Pages of imports."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -78,6 +80,19 @@ def test_an_upload_is_kept_whole_from_disk_and_from_memory(
     content = jsonl(prompts(5000))
     browser.post(upload, {"file": file(content)})
     assert Artifact.objects.get().size == len(content)
+
+
+def test_the_form_says_how_large_a_file_may_be(browser: Client, upload: str, settings: Settings) -> None:
+    assert f"up to {settings.UPLOAD_LIMIT // 1024**2} MB" in browser.get(upload).text
+
+
+def test_an_old_folder_among_the_uploads_stops_none(
+    browser: Client, upload: str, settings: Settings, tmp_path: Path
+) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    (tmp_path / "somebody's").mkdir()
+    os.utime(tmp_path / "somebody's", (0, 0))
+    assert browser.post(upload, {"file": file(b"{}")}).status_code == 302
 
 
 def test_a_form_without_a_file_says_so(browser: Client, upload: str) -> None:

@@ -9,11 +9,12 @@ from django.utils import timezone
 from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.judgement import Judgement, SlotRating
 from labelapp.labeling.ordering import edges_from_ranking
+from labelapp.labeling.seating import seating_new
 from labelapp.labeling.selectors import drafts_open
 from labelapp.labeling.services.annotations import Effort, Seating, annotation_submit, draft_save
-from labelapp.labeling.services.seats import seat_take, seats_expire
-from labelapp.models import Annotation, Annotator, Draft, Project, Protocol, Rating, Seat
-from tests.factories import batch_with_tasks, labeler_make
+from labelapp.labeling.services.seats import seat_take, seats_expire, task_skip
+from labelapp.models import Annotation, Annotator, Draft, Project, Protocol, Rating, Seat, TaskSkip, User
+from tests.factories import batch_with_tasks, external_make, labeler_make, protocol_make
 
 TIERS = [[2], [0, 3], [1]]
 JUDGEMENT = Judgement(
@@ -225,6 +226,17 @@ def test_the_database_refuses_to_change_an_annotation(
         ({"answers": ["yes"]}, "annotation_answers_known"),
         ({"edges": [[0, 1, "<", None, 1.0]]}, "annotation_edges_shape"),
         ({"edges": [[0, 1, ">"]]}, "annotation_edges_shape"),
+        ({"edges": [[0, 0, ">", None, 1.0]]}, "annotation_edges_shape"),
+        ({"edges": [[0, 9, ">", None, 1.0]]}, "annotation_edges_shape"),
+        ({"edges": [["x", 1, ">", None, 1.0]]}, "annotation_edges_shape"),
+        ({"edges": [[0, 1, ">", 5, 1.0]]}, "annotation_edges_shape"),
+        ({"edges": [[0, 1, ">", "y", 1.0]]}, "annotation_edges_shape"),
+        ({"edges": [[0, 1, ">", None, 0]]}, "annotation_edges_shape"),
+        ({"edges": ["0>1"]}, "annotation_edges_shape"),
+        ({"edges": {"0": 1}}, "annotation_edges_shape"),
+        ({"ranking": {"best": 0}}, "annotation_ranking_shape"),
+        ({"ranking": [[0], []]}, "annotation_ranking_shape"),
+        ({"first_ranking": [0, 1]}, "annotation_first_ranking_shape"),
         ({"confidence": 5}, "annotation_confidence"),
     ],
 )
@@ -233,7 +245,7 @@ def test_the_database_refuses_malformed_annotations(
 ) -> None:
     batch_with_tasks(project, protocol, tasks=1)
     task = Seat.objects.get().task
-    values = {"order_shown": [], "idempotency_key": uuid.uuid4(), **change}
+    values = {"order_shown": [], "idempotency_key": uuid.uuid4(), "surplus": True, **change}
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         Annotation.objects.create(task=task, annotator=annotator, protocol=protocol, **values)
 
@@ -257,3 +269,86 @@ def test_ten_retries_at_once_make_one_annotation(annotator: Annotator, project: 
     assert len(made) == 10
     assert len(set(made)) == 1
     assert Rating.objects.count() == 4
+
+
+def test_time_at_work_is_kept_when_the_seat_was_lost_in_between(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    """Forty minutes of work, then the lease runs out and the same task comes back with its draft."""
+    batch_with_tasks(project, protocol, tasks=1)
+    seat = seat_take(annotator_id=annotator.pk)
+    draft_save(seating=seating_at(seat, annotator, minutes_ago=41), content={"ranking": "A"}, revision=1)
+    abandon(seat)
+    again = seat_take(annotator_id=annotator.pk)
+    assert again is not None
+    seating = seating_new(task_id=again.task_id, annotator_id=annotator.pk, seat=again, draft=Draft.objects.get())
+    assert submit(seating, protocol, Effort(2400, 2460)).paid_seconds == 2460
+
+
+def test_a_skipped_draft_is_gone_and_stays_gone(annotator: Annotator, project: Project, protocol: Protocol) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    seat = seat_take(annotator_id=annotator.pk)
+    assert seat is not None
+    seating = seating_at(seat, annotator)
+    draft_save(seating=seating, content={"ranking": "A"}, revision=1)
+    task_skip(annotator_id=annotator.pk, task=seat.task, reason=TaskSkip.Reason.DISTRESSING)
+    with pytest.raises(ConflictError, match="skipped"):
+        draft_save(seating=seating, content={"ranking": "A"}, revision=2)
+    assert not Draft.objects.exists()
+
+
+def test_a_task_is_either_answered_or_skipped(annotator: Annotator, project: Project, protocol: Protocol) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    seat = seat_take(annotator_id=annotator.pk)
+    assert seat is not None
+    seating = seating_at(seat, annotator)
+    task_skip(annotator_id=annotator.pk, task=seat.task, reason=TaskSkip.Reason.UNCLEAR)
+    submit(seating, protocol)
+    assert not TaskSkip.objects.exists()
+    task_skip(annotator_id=annotator.pk, task=seat.task, reason=TaskSkip.Reason.UNCLEAR)
+    assert not TaskSkip.objects.exists()
+
+
+def counted_elsewhere(annotator: Annotator, protocol: Protocol, **fields: object) -> None:
+    task = Seat.objects.order_by("pk")[0].task
+    values = {"order_shown": [], "idempotency_key": uuid.uuid4(), "protocol": protocol, **fields}
+    Annotation.objects.create(task=task, annotator=annotator, **values)
+
+
+def test_the_database_counts_only_what_has_a_seat_of_its_task(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch_with_tasks(project, protocol, tasks=2)
+    other = Seat.objects.order_by("pk")[1]
+    with pytest.raises(IntegrityError, match="annotation_counted"), transaction.atomic():
+        counted_elsewhere(annotator, protocol)
+    with pytest.raises(IntegrityError, match="annotation_seat"), transaction.atomic():
+        counted_elsewhere(annotator, protocol, seat=other)
+    with pytest.raises(IntegrityError, match="annotation_protocol"), transaction.atomic():
+        counted_elsewhere(annotator, protocol_make(project, name="Another"), surplus=True)
+    stranger = external_make(Project.objects.create(name="Other", slug="other"))
+    with pytest.raises(IntegrityError, match="annotation_project"), transaction.atomic():
+        counted_elsewhere(stranger, protocol, surplus=True)
+    counted_elsewhere(annotator, protocol, surplus=True)
+
+
+def test_the_database_keeps_labels_unless_somebody_is_erased(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    made = submit(seating_at(seat_take(annotator_id=annotator.pk), annotator), protocol)
+    with pytest.raises(IntegrityError, match="kept as they are"), transaction.atomic():
+        made.delete()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL labelapp.erasing = 'on'")
+    Annotation.objects.update(rationale="")
+    assert Annotation.objects.filter(pk=made.pk).delete()[0] == 5
+
+
+def test_a_person_can_be_erased_though_their_protocol_is_in_use(
+    omar: User, project: Project, protocol: Protocol
+) -> None:
+    Protocol.objects.filter(pk=protocol.pk).update(created_by=omar, used_at=timezone.now())
+    omar.delete()
+    protocol.refresh_from_db()
+    assert protocol.created_by is None

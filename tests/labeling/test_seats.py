@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from labelapp.labeling.services.seats import (
     LEASE_CAP,
     seat_heartbeat,
     seat_take,
+    seat_transition,
     seats_expire,
     task_skip,
 )
@@ -263,3 +265,87 @@ def test_a_seat_locked_by_another_is_stepped_over(annotator: Annotator, project:
     thread.join()
     assert seat is not None
     assert seat.pk == second.pk
+
+
+def test_who_comes_back_as_the_lease_is_swept_is_seated_again(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    """The sweep takes the seat between two requests: the next one finds it, or another, and never fails."""
+    batch_with_tasks(project, protocol, tasks=1)
+    seat = seat_take(annotator_id=annotator.pk)
+    assert seat is not None
+    Seat.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert seats_expire() == 1
+    again = seat_take(annotator_id=annotator.pk)
+    assert again is not None
+    assert (again.pk, again.state) == (seat.pk, Seat.State.HELD)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweep_and_return_at_once_leave_one_holder(annotator: Annotator, project: Project, protocol: Protocol) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    faults: list[Exception] = []
+
+    def repeat(act: Callable[[], object]) -> None:
+        try:
+            for _ in range(40):
+                act()
+        except Exception as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    def take() -> None:
+        seat_take(annotator_id=annotator.pk)
+        Seat.objects.filter(state=Seat.State.HELD).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+    threads = [threading.Thread(target=repeat, args=[act]) for act in (take, take, seats_expire)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_coming_back_does_not_stretch_a_lease_beyond_its_cap(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    seat_take(annotator_id=annotator.pk)
+    held_at = timezone.now() - LEASE_CAP + timedelta(minutes=1)
+    Seat.objects.update(held_at=held_at)
+    seat = seat_take(annotator_id=annotator.pk)
+    assert seat is not None
+    assert seat.lease_until == held_at + LEASE_CAP
+
+
+def test_a_held_task_of_a_closed_batch_is_given_back(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    seat_take(annotator_id=annotator.pk)
+    Batch.objects.update(state=Batch.State.CLOSED)
+    assert seat_take(annotator_id=annotator.pk) is None
+    assert Seat.objects.get().state == Seat.State.OPEN
+
+
+def test_opting_out_gives_back_what_is_held(annotator: Annotator, project: Project, protocol: Protocol) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    Pool.objects.update(sensitivity=["violence"])
+    Annotator.objects.filter(pk=annotator.pk).update(accepts_sensitive=["violence"])
+    assert seat_take(annotator_id=annotator.pk) is not None
+    Annotator.objects.filter(pk=annotator.pk).update(accepts_sensitive=[])
+    assert seat_take(annotator_id=annotator.pk) is None
+    assert Seat.objects.get().state == Seat.State.OPEN
+
+
+def test_a_seat_moves_only_along_its_states(annotator: Annotator, project: Project, protocol: Protocol) -> None:
+    batch_with_tasks(project, protocol, tasks=1)
+    seats = Seat.objects.all()
+    assert seat_transition(seats, Seat.State.OPEN) == 0
+    now = timezone.now()
+    held = {"annotator": annotator, "held_at": now, "lease_until": now}
+    assert seat_transition(seats, Seat.State.HELD, **held) == 1
+    assert seat_transition(seats, Seat.State.HELD, **held) == 0
+    assert seat_transition(seats, Seat.State.FILLED, lease_until=None) == 1
+    assert seat_transition(seats, Seat.State.OPEN) == 0

@@ -106,6 +106,21 @@ def test_a_button_keeps_what_was_typed_even_where_it_is_wrong(client: Client, ur
     assert 'class="errors"' not in page
 
 
+@pytest.mark.parametrize("verb", ["remove", "up", "down"])
+@pytest.mark.parametrize("place", ["9" * 5000, "-1", "3", "x", ""])
+def test_a_place_where_no_question_stands_moves_nothing(client: Client, url: str, verb: str, place: str) -> None:
+    page = client.post(url, posted(SPEC, action=f"{verb}:{place}"))
+    assert page.status_code == 200
+    assert _texts(page.text) == ["Is rude", "Is warm", "Is too long"]
+
+
+@pytest.mark.parametrize(("total", "shown"), [("9" * 5000, 0), ("-1", 0), ("many", 0), ("2", 2)])
+def test_a_count_of_questions_that_cannot_be_read_is_none(client: Client, url: str, total: str, shown: int) -> None:
+    page = client.post(url, posted(SPEC, action="remove:x", **{"questions-TOTAL_FORMS": total}))
+    assert page.status_code == 200
+    assert len(_texts(page.text)) == shown
+
+
 def test_an_added_question_can_be_filled_and_saved(client: Client, url: str) -> None:
     form = _resubmit(client.post(url, posted(SPEC, action="add")).text)
     form |= {"guidelines": "", "questions-3-text": "Cites its sources"}
@@ -141,6 +156,7 @@ def test_a_text_in_letters_without_a_slug_still_gets_a_key(client: Client, url: 
         ({"questions-0-key": "warm"}, "Another question has this name too"),
         ({"questions-TOTAL_FORMS": "41"}, "at most 40"),
         ({"questions-TOTAL_FORMS": "many"}, "ManagementForm data is missing"),
+        ({"questions-TOTAL_FORMS": "9" * 5000}, "ManagementForm data is missing"),
     ],
 )
 def test_it_refuses_with_words_and_saves_nothing(

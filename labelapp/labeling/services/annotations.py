@@ -11,15 +11,17 @@ from django.utils import timezone
 
 from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.judgement import Judgement
-from labelapp.labeling.services.seats import seat_heartbeat
-from labelapp.models import Annotation, Annotator, Draft, Protocol, Rating, Seat
+from labelapp.labeling.services.seats import annotator_lock, seat_heartbeat, seat_transition
+from labelapp.models import Annotation, Draft, Protocol, Rating, Seat, TaskSkip
 
 DRAFT_LIMIT = 200_000
 
 SAVE_DRAFT = """
-INSERT INTO labelapp_draft AS draft (annotator_id, task_id, content, revision, saved_at)
-SELECT %(annotator)s, %(task)s, %(content)s::jsonb, %(revision)s, now()
-WHERE NOT EXISTS (SELECT 1 FROM labelapp_annotation WHERE annotator_id = %(annotator)s AND task_id = %(task)s)
+INSERT INTO labelapp_draft AS draft (annotator_id, task_id, content, revision, opened_at, saved_at)
+SELECT %(annotator)s, %(task)s, %(content)s::jsonb, %(revision)s, %(opened_at)s, now()
+WHERE NOT EXISTS (SELECT 1 FROM labelapp_annotation
+                  WHERE task_id = %(task)s AND annotator_id = %(annotator)s AND supersedes_id IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM labelapp_taskskip WHERE task_id = %(task)s AND annotator_id = %(annotator)s)
 ON CONFLICT (annotator_id, task_id) DO UPDATE
     SET content = excluded.content, revision = excluded.revision, saved_at = excluded.saved_at
     WHERE draft.revision < excluded.revision
@@ -54,17 +56,18 @@ def draft_save(*, seating: Seating, content: Mapping[str, str], revision: int) -
     if sum(len(name) + len(value) for name, value in content.items()) > DRAFT_LIMIT:
         raise DomainError("This draft is too long to keep (200,000 characters at most). Shorten the rationale.")
     # PostgreSQL's jsonb cannot hold a NUL character.
-    stored = json.dumps({name: value.replace("\x00", "") for name, value in content.items()})
+    stored = json.dumps({name.replace("\x00", ""): value.replace("\x00", "") for name, value in content.items()})
     with transaction.atomic(), connection.cursor() as cursor:
-        values: dict[str, int | str] = {
+        values: dict[str, int | str | datetime] = {
             "annotator": seating.annotator_id,
             "task": seating.task_id,
             "content": stored,
             "revision": revision,
+            "opened_at": seating.opened_at,
         }
         cursor.execute(SAVE_DRAFT, values)
         if cursor.fetchone() is None:
-            raise ConflictError("This task was changed or submitted in another tab. Reload to see it.")
+            raise ConflictError("This task was changed, submitted or skipped in another tab. Reload to see it.")
         return seat_heartbeat(annotator_id=seating.annotator_id, task_id=seating.task_id, idle_seconds=0)
 
 
@@ -82,8 +85,7 @@ def annotation_submit(
     The same key again returns the annotation that it made. Raises ConflictError when the person has already submitted
     this task in another way.
     """
-    # Two tabs of one person are served one after the other.
-    Annotator.objects.select_for_update(no_key=True).get(pk=seating.annotator_id)
+    annotator_lock(seating.annotator_id)
     earlier = Annotation.objects.filter(
         task_id=seating.task_id, annotator_id=seating.annotator_id, supersedes__isnull=True
     ).first()
@@ -114,9 +116,11 @@ def annotation_submit(
         for slot, rating in judgement.ratings.items()
     )
     if seat:
-        Seat.objects.filter(pk=seat.pk).update(
-            state=Seat.State.FILLED, annotator_id=seating.annotator_id, lease_until=None
+        seat_transition(
+            Seat.objects.filter(pk=seat.pk), Seat.State.FILLED, annotator=seating.annotator_id, lease_until=None
         )
+    # Who skipped it in one tab and answered it in another did answer it.
+    TaskSkip.objects.filter(annotator_id=seating.annotator_id, task_id=seating.task_id).delete()
     Draft.objects.filter(annotator_id=seating.annotator_id, task_id=seating.task_id).delete()
     return annotation
 

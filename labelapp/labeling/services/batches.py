@@ -3,19 +3,21 @@
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet, TextField, Value
+from django.db.models import Exists, F, Max, OuterRef, QuerySet, TextField, Value
 from django.db.models.functions import MD5, Cast, Concat
 from django.utils import timezone
 
 from labelapp.accounts.audit import audit_record
 from labelapp.errors import ConflictError, DomainError
 from labelapp.jobs.services import job_create
+from labelapp.labeling.selectors import BUILD, build_broken, build_last
+from labelapp.labeling.services.pools import pool_for, pool_key
 from labelapp.models import (
     Batch,
     ComparisonTask,
@@ -62,6 +64,18 @@ class PromptChoice:
     tags: list[str] = field(default_factory=list)
     model_versions: list[int] = field(default_factory=list)
     limit: int | None = None
+    newest_prompt: int | None = None
+    newest_completion: int | None = None
+
+
+def plan_problem(*, protocol: Protocol, k: int) -> str:
+    """Why labels of `k` completions per task under this protocol would say nothing; empty when they say something."""
+    if k > 1 or protocol.likert_points:
+        return ""
+    return (
+        f"With one completion per task there is nothing to rank, and “{protocol}” asks for no rating. "
+        "Choose at least 2 completions per task, or a protocol with a rating."
+    )
 
 
 @transaction.atomic
@@ -70,10 +84,13 @@ def batch_create(
 ) -> tuple[Batch, Job]:
     """Create a draft batch and the job that makes its tasks; return both.
 
-    Raises DomainError when the protocol belongs to another project, ConflictError when the name is taken.
+    Raises DomainError when the protocol belongs to another project or asks nothing about so few completions,
+    ConflictError when the name is taken.
     """
     if protocol.project_id != project.pk:
         raise DomainError("This protocol belongs to another project. Choose one of this project.")
+    if problem := plan_problem(protocol=protocol, k=plan.k):
+        raise DomainError(problem)
     try:
         with transaction.atomic():
             batch = Batch.objects.create(project=project, protocol=protocol, created_by=actor, **asdict(plan))
@@ -82,15 +99,36 @@ def batch_create(
             raise ConflictError(f"There is already a batch called “{plan.name}”. Choose another name.") from error
         raise
     Protocol.objects.filter(pk=protocol.pk, used_at__isnull=True).update(used_at=timezone.now())
+    payload = {"batch": batch.pk, "choice": asdict(choice), "open": open_when_made}
+    return batch, _build_job(batch, payload, actor, verb="batch_create")
+
+
+@transaction.atomic
+def batch_build_continue(*, batch: Batch, actor: User) -> Job:
+    """Make the tasks that a failed or stopped job left to make, out of the same draw; return the new job.
+
+    Raises ConflictError when the batch is closed, or no job of it ended badly.
+    """
+    locked = Batch.objects.select_for_update(no_key=True).select_related("project").get(pk=batch.pk)
+    last = build_broken(locked, build_last(locked))
+    if last is None:
+        raise ConflictError(
+            f"Nothing of “{locked.name}” is left to make: it is closed, or its tasks are made or being made."
+        )
+    payload = {**last.payload, "draw": last.cursor or last.payload.get("draw", {})}
+    return _build_job(locked, payload, actor, verb="batch_build_continue")
+
+
+def _build_job(batch: Batch, payload: Mapping[str, object], actor: User, *, verb: str) -> Job:
     job = job_create(
-        project=project,
-        kind="batch_build",
+        project=batch.project,
+        kind=BUILD,
         title=f"Making the tasks of {batch.name}",
-        payload={"batch": batch.pk, "choice": asdict(choice), "open": open_when_made},
+        payload=payload,
         created_by=actor,
     )
-    audit_record(actor=actor, verb="batch_create", subject=batch, project_id=project.pk, job_id=job.pk)
-    return batch, job
+    audit_record(actor=actor, verb=verb, subject=batch, project_id=batch.project_id, job_id=job.pk)
+    return job
 
 
 @transaction.atomic
@@ -112,6 +150,8 @@ def batch_transition(*, batch: Batch, to: Batch.State, actor: User | None) -> Ba
 def prompts_eligible(batch: Batch, choice: PromptChoice) -> QuerySet[Prompt]:
     """Prompts that the choice admits and that have at least one completion by the chosen models."""
     prompts = Prompt.objects.filter(project=batch.project_id)
+    if choice.newest_prompt is not None:
+        prompts = prompts.filter(pk__lte=choice.newest_prompt)
     if choice.split:
         prompts = prompts.filter(split=choice.split)
     if choice.source:
@@ -123,10 +163,25 @@ def prompts_eligible(batch: Batch, choice: PromptChoice) -> QuerySet[Prompt]:
     return prompts.filter(Exists(_completions(choice).filter(prompt=OuterRef("pk"))))
 
 
-def prompts_in_random_order(batch: Batch, choice: PromptChoice, salt: str) -> list[int]:
-    """Ids of the eligible prompts in an order that is random, yet the same in every attempt of the job."""
-    key = MD5(Concat(Value(f"{salt}:{batch.pk}:"), Cast(F("pk"), TextField())))
-    return list(prompts_eligible(batch, choice).order_by(key).values_list("pk", flat=True))
+def choice_fixed(batch: Batch, choice: PromptChoice) -> PromptChoice:
+    """The choice without whatever is imported from now on. Must run in a transaction; waits for imports at work."""
+    Project.objects.select_for_update(no_key=True).get(pk=batch.project_id)
+    prompt = Prompt.objects.aggregate(newest=Max("pk", default=0))["newest"]
+    completion = Completion.objects.aggregate(newest=Max("pk", default=0))["newest"]
+    return replace(choice, newest_prompt=prompt, newest_completion=completion)
+
+
+def prompts_in_random_order(batch: Batch, choice: PromptChoice, salt: str, *, after: int | None = None) -> list[int]:
+    """Ids of the eligible prompts in an order that is random, yet the same in every attempt of the job.
+
+    `after` leaves out this prompt and those before it, whether or not it is still eligible.
+    """
+    place = MD5(Concat(Value(f"{salt}:{batch.pk}:"), Cast(F("pk"), TextField())))
+    prompts = prompts_eligible(batch, choice).alias(place=place)
+    if after is not None:
+        place_reached = hashlib.md5(f"{salt}:{batch.pk}:{after}".encode(), usedforsecurity=False)
+        prompts = prompts.filter(place__gt=place_reached.hexdigest())
+    return list(prompts.order_by("place").values_list("pk", flat=True))
 
 
 @transaction.atomic
@@ -137,6 +192,8 @@ def tasks_create(
 
     Prompts with too few different completions make none. A prompt that already has its task gets no second.
     """
+    # An import that learns of sensitive content meanwhile would move seats that are not there to be seen yet.
+    Project.objects.select_for_update(no_key=True).get(pk=batch.project_id)
     writer = _TaskWriter(batch=batch, choice=choice, probability=probability, salt=salt)
     drawn = writer.draw(prompt_ids)
     tasks = ComparisonTask.objects.bulk_create([task for task, _ in drawn])
@@ -161,6 +218,8 @@ def _completions(choice: PromptChoice) -> QuerySet[Completion]:
     completions = Completion.objects.all()
     if choice.model_versions:
         completions = completions.filter(model_version__in=choice.model_versions)
+    if choice.newest_completion is not None:
+        completions = completions.filter(pk__lte=choice.newest_completion)
     return completions
 
 
@@ -187,16 +246,9 @@ class _TaskWriter:
 
     def pool(self, prompt: Prompt) -> Pool:
         """The pool whose labelers may see this prompt."""
-        key = (prompt.language, tuple(sorted(prompt.sensitivity)))
+        key = pool_key(prompt, self.batch.skills)
         if key not in self.pools:
-            self.pools[key], _ = Pool.objects.get_or_create(
-                batch=self.batch,
-                purpose=ComparisonTask.Purpose.PRODUCTION,
-                language=prompt.language,
-                skills=sorted(self.batch.skills),
-                sensitivity=sorted(prompt.sensitivity),
-                boost=0,
-            )
+            self.pools[key] = pool_for(batch_id=self.batch.pk, prompt=prompt, skills=self.batch.skills)
         return self.pools[key]
 
     def _task(self, prompt: Prompt, texts: list[list[Completion]]) -> tuple[ComparisonTask, list[list[Completion]]]:

@@ -1,14 +1,15 @@
 """Seats: each production task gets exactly its overlap of counted annotations, by as many different people."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Func, Value, When
+from django.db.models import Case, F, Func, QuerySet, Value, When
 from django.db.models.functions import Greatest, Least, Now
 from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
-from labelapp.models import Annotator, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip
 
 LEASE = timedelta(minutes=5)
 # A lease is renewed only while somebody works: input within this time, and no longer than the cap at a stretch.
@@ -16,6 +17,12 @@ INPUT_WINDOW = timedelta(minutes=10)
 LEASE_CAP = timedelta(minutes=60)
 
 NEXT_POSITION = Func(Value("labelapp_seat_position"), function="nextval")
+NOBODY: dict[str, None] = {"annotator": None, "held_at": None, "input_at": None, "lease_until": None}
+LEADS_TO = {
+    Seat.State.OPEN: [Seat.State.HELD],
+    Seat.State.HELD: [Seat.State.OPEN],
+    Seat.State.FILLED: [Seat.State.HELD, Seat.State.OPEN],
+}
 
 # One index range scan per pool, starting behind the person's cursor; pools in order until one has a seat.
 # The lock is taken inside the lateral query, so a seat that somebody takes meanwhile is stepped over.
@@ -58,10 +65,10 @@ def seat_take(*, annotator_id: int) -> Seat | None:
 
     Two requests at once get the same seat, because the first statement locks the annotator.
     """
-    annotator = Annotator.objects.select_for_update(no_key=True).get(pk=annotator_id)
-    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD).first()
+    annotator = annotator_lock(annotator_id)
+    held = _held(annotator)
     if held:
-        return _renewed(held)
+        return held
     found = seat_find(annotator, rescan=False) or seat_find(annotator, rescan=True)
     if found is None:
         return None
@@ -72,7 +79,22 @@ def seat_take(*, annotator_id: int) -> Seat | None:
         unique_fields=["annotator", "pool"],
         update_fields=["position"],
     )
-    return _hold(seat_id, annotator)
+    now = timezone.now()
+    seat = Seat.objects.filter(pk=seat_id)
+    seat_transition(seat, Seat.State.HELD, annotator=annotator, held_at=now, input_at=now, lease_until=now + LEASE)
+    return seat.get()
+
+
+def annotator_lock(annotator_id: int) -> Annotator:
+    """Let one person's requests pass one after the other. The first lock of whoever takes several."""
+    return Annotator.objects.select_for_update(no_key=True).get(pk=annotator_id)
+
+
+def seat_transition(seats: QuerySet[Seat], to: Seat.State, **fields: Any) -> int:
+    """The one place where a seat changes its state; seats whose state does not lead there stay. Counts the changed."""
+    if to == Seat.State.OPEN:
+        fields = {**NOBODY, "position": NEXT_POSITION, **fields}
+    return seats.filter(state__in=LEADS_TO[to]).update(state=to, **fields)
 
 
 def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Seat | None:
@@ -99,19 +121,21 @@ def seats_expire() -> int:
     expired = Seat.objects.select_for_update(skip_locked=True, no_key=True).filter(
         state=Seat.State.HELD, lease_until__lt=Now()
     )
-    return _reopen([seat.pk for seat in expired])
+    return seat_transition(Seat.objects.filter(pk__in=[seat.pk for seat in expired]), Seat.State.OPEN)
 
 
 @transaction.atomic
 def task_skip(*, annotator_id: int, task: ComparisonTask, reason: TaskSkip.Reason, note: str = "") -> None:
-    """Pass on a task for good: it goes back to the queue and never returns to this person. Twice is once."""
-    TaskSkip.objects.get_or_create(
-        task=task, annotator_id=annotator_id, defaults={"reason": reason, "note": note[:500]}
-    )
-    held = Seat.objects.select_for_update(no_key=True).filter(
-        task=task, annotator_id=annotator_id, state=Seat.State.HELD
-    )
-    _reopen([seat.pk for seat in held])
+    """Pass on a task for good: it goes back to the queue and never returns to this person, nor does their draft.
+
+    Twice is once, and what was submitted meanwhile is not passed on.
+    """
+    annotator = annotator_lock(annotator_id)
+    if Annotation.objects.filter(task=task, annotator=annotator, supersedes__isnull=True).exists():
+        return
+    TaskSkip.objects.get_or_create(task=task, annotator=annotator, defaults={"reason": reason, "note": note[:500]})
+    Draft.objects.filter(task=task, annotator=annotator).delete()
+    seat_transition(Seat.objects.filter(task=task, annotator=annotator), Seat.State.OPEN)
 
 
 def drafts_forget() -> int:
@@ -140,29 +164,29 @@ def seat_find(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | N
         return found
 
 
-def _hold(seat_id: int, annotator: Annotator) -> Seat:
+def _held(annotator: Annotator) -> Seat | None:
+    """The seat that the person holds, its lease renewed; one that is no longer for them goes back to the queue."""
+    seats = Seat.objects.select_for_update(no_key=True, of=("self",)).select_related("pool__batch")
+    seat = seats.filter(annotator=annotator, state=Seat.State.HELD).first()
+    if seat is None:
+        return None
+    if not _still_for(annotator, seat):
+        seat_transition(Seat.objects.filter(pk=seat.pk), Seat.State.OPEN)
+        return None
     now = timezone.now()
-    Seat.objects.filter(pk=seat_id).update(
-        state=Seat.State.HELD, annotator=annotator, held_at=now, input_at=now, lease_until=now + LEASE
-    )
-    return Seat.objects.get(pk=seat_id)
-
-
-def _renewed(seat: Seat) -> Seat:
-    now = timezone.now()
-    if seat.lease_until is not None and seat.lease_until < now:
-        seat.held_at = now
-    seat.input_at, seat.lease_until = now, now + LEASE
+    if seat.held_at is None or seat.lease_until is None or seat.lease_until < now:
+        seat.held_at = now  # they were away: a new stretch begins
+    seat.input_at, seat.lease_until = now, min(now + LEASE, seat.held_at + LEASE_CAP)
     seat.save(update_fields=["held_at", "input_at", "lease_until"])
     return seat
 
 
-def _reopen(seat_ids: list[int]) -> int:
-    return Seat.objects.filter(pk__in=seat_ids).update(
-        state=Seat.State.OPEN,
-        annotator=None,
-        held_at=None,
-        input_at=None,
-        lease_until=None,
-        position=NEXT_POSITION,
+def _still_for(annotator: Annotator, seat: Seat) -> bool:
+    """Whether the batch is not closed and the person still qualifies; they may have opted out of its content."""
+    pool = seat.pool
+    return (
+        pool.batch.state != Batch.State.CLOSED
+        and pool.language in {"", *annotator.languages}
+        and set(pool.skills) <= set(annotator.skills)
+        and set(pool.sensitivity) <= set(annotator.accepts_sensitive)
     )
