@@ -23,7 +23,7 @@ from labelapp.accounts.access import membership_for  # noqa: E402
 from labelapp.errors import DeniedError  # noqa: E402
 from labelapp.models import Role  # noqa: E402
 
-# Django stores a body in an unnamed file wherever Python puts such files; it has no setting of its own.
+# Django stores a body wherever Python puts temporary files; there is no setting for it.
 tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
 
 Scope = dict[str, Any]

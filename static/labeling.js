@@ -5,7 +5,6 @@
   if (!form) return;
   const letters = [...form.dataset.letters];
   const saved = document.getElementById("saved");
-  const token = form.elements.csrfmiddlewaretoken.value;
   const opened = Date.now();
   const before = { active: Number(form.elements.active_seconds.value), paid: Number(form.elements.paid_seconds.value) };
   let attempted = Number(form.dataset.revision); // revision of the last draft sent, whether its answer arrived or not
@@ -17,8 +16,32 @@
   let sending = false;
   let dirty = false;
   let finished = false;
+  let signedOut = false;
 
-  const say = (text, tone = "") => { saved.textContent = text; saved.dataset.tone = tone; };
+  function say(text, tone = "") {
+    signedOut = false;
+    saved.textContent = text;
+    saved.dataset.tone = tone;
+  }
+
+  function saySignedOut() {
+    if (signedOut) return;
+    say("", "warn");
+    signedOut = true;
+    const link = element("a", { href: form.dataset.loginUrl, target: "_blank", rel: "noopener" }, "Sign in again in another tab");
+    saved.append(element("span", {}, "You were signed out. ", link, "; your answer is kept here."));
+  }
+
+  const sayAway = () => say("The server does not answer. Your answer is kept here and sent again…", "warn");
+
+  // Signing in, also in another tab, changes the token: what the cookie says now counts, not what the page came with.
+  const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? form.elements.csrfmiddlewaretoken.value;
+
+  // A redirect is not followed: reading the next page here would take its seat and its messages.
+  function send(url, body) {
+    body.set("csrfmiddlewaretoken", token());
+    return fetch(url, { method: "POST", body, headers: { "X-Requested-With": "fetch" }, redirect: "manual" });
+  }
 
   // --- Time ------------------------------------------------------------------------------------------------------
   setInterval(() => {
@@ -30,10 +53,11 @@
   }, 1000);
 
   // --- Drafts: each change within a second, one request at a time, again until the server has it --------------------
-  async function post(url, extra) {
+  function draft() {
+    noteFirstOrder();
     const body = new FormData(form);
-    for (const [name, value] of Object.entries(extra)) body.set(name, value);
-    return fetch(url, { method: "POST", body, headers: { "X-CSRFToken": token }, credentials: "same-origin" });
+    body.set("revision", String(++attempted));
+    return body;
   }
 
   async function save() {
@@ -43,13 +67,16 @@
     sending = true;
     dirty = false;
     try {
-      const response = await post(form.dataset.draftUrl, { revision: String(++attempted) });
+      const response = await send(form.dataset.draftUrl, draft());
       if (response.ok) {
         const answer = await response.json();
         const time = new Date(answer.saved_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
         if (answer.seat === "held") say(`Saved ${time}`, "good");
         else say(`Saved ${time}. The task was given to somebody else; you may still submit.`, "warn");
-      } else if (response.status === 409 || response.status === 400) {
+      } else if (response.status === 401) {
+        saySignedOut();
+        later();
+      } else if (response.status < 500) {
         outdated = response.status === 409;
         const isJson = response.headers.get("Content-Type")?.includes("json");
         say(isJson ? (await response.json()).problem : "This draft cannot be saved. Reload the page.", "bad");
@@ -66,6 +93,10 @@
 
   function again() {
     say("Not saved yet, trying again…", "warn");
+    later();
+  }
+
+  function later() {
     dirty = false;
     if (!waiting) waiting = setTimeout(save, 3000);
   }
@@ -81,10 +112,13 @@
   form.addEventListener("input", () => { touched(); schedule(); });
 
   // --- Lease -------------------------------------------------------------------------------------------------------
-  setInterval(() => {
+  setInterval(async () => {
     const idleSeconds = String(Math.round((Date.now() - lastInput) / 1000));
-    const body = new URLSearchParams({ idle_seconds: idleSeconds });
-    fetch(form.dataset.heartbeatUrl, { method: "POST", body, headers: { "X-CSRFToken": token } }).catch(() => undefined);
+    try {
+      const response = await send(form.dataset.heartbeatUrl, new URLSearchParams({ idle_seconds: idleSeconds }));
+      if (response.status === 401) saySignedOut();
+      else if (response.ok && signedOut) say("You are signed in again.", "good");
+    } catch { /* drafts and submits say that the server is away */ }
   }, 30000);
 
   // --- Ranking board -----------------------------------------------------------------------------------------------
@@ -103,8 +137,27 @@
 
   const unplaced = (tiers) => letters.filter((letter) => !tiers.flat().includes(letter));
 
+  const written = (tiers) => tiers.filter((tier) => tier.length).map((tier) => tier.join("=")).join(" ");
+
+  // The first complete order is kept beside the last: with two completions, the first preference that stood for a moment.
+  function noteFirstOrder() {
+    const first = form.elements.first_ranking;
+    if (first.value) return;
+    const tiers = read();
+    if (input) first.value = unplaced(tiers).length ? "" : written(tiers);
+    else first.value = preferred();
+  }
+
+  function preferred() {
+    const steps = [...form.querySelectorAll('input[name="preference"]')];
+    const step = steps.findIndex((radio) => radio.checked);
+    if (step < 0) return "";
+    if (steps.length === 9 && step === 4) return "A=B";
+    return step < 4 ? "A B" : "B A";
+  }
+
   function write(tiers) {
-    input.value = tiers.filter((tier) => tier.length).map((tier) => tier.join("=")).join(" ");
+    input.value = written(tiers);
     input.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
@@ -163,7 +216,7 @@
     board.replaceChildren(list);
     board.hidden = false;
     order.textContent = tiers.map((tier) => tier.join(" = ")).join(" > ");
-    if (!rest.length && !form.elements.first_ranking.value) form.elements.first_ranking.value = input.value;
+    noteFirstOrder();
     if (focus) (board.querySelector(`[data-letter="${focus.letter}"][data-move="${focus.move}"]`) ?? board.querySelector(`[data-letter="${focus.letter}"]`))?.focus();
   }
 
@@ -197,6 +250,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(document.getElementById("submit")); return; }
     const target = event.target;
+    if (event.key === "Enter" && target.name === "note") { event.preventDefault(); return; } // the reason is a button
     if (event.ctrlKey || event.metaKey || event.altKey || target.matches("textarea, select, input:not([type=radio])")) return;
     const key = event.key.toLowerCase();
     if (key === "j") choose(current + 1);
@@ -206,24 +260,25 @@
   });
 
   // --- Submit: the form stays until the server has answered; a lost answer is asked for again under the same key --------
-  const replies = { again: 0 };
   form.addEventListener("submit", async (event) => {
     const action = event.submitter?.getAttribute("formaction") ?? form.action;
+    const next = event.submitter?.dataset.next ?? form.dataset.next;
     event.preventDefault();
     if (finished) return;
     finished = true;
     clearTimeout(waiting);
     say("Sending…");
+    noteFirstOrder();
     const body = new FormData(form, event.submitter);
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       try {
-        const response = await fetch(action, { method: "POST", body, headers: { "X-CSRFToken": token } });
-        if (response.redirected) { window.location.assign(response.url); return; }
-        if (response.status < 500) { show(await response.text()); return; }
-      } catch { /* the network or the server is away: try again below */ }
-      replies.again += 1;
-      say("The server does not answer. Your answer is kept here and sent again…", "warn");
-      await new Promise((resolve) => setTimeout(resolve, Math.min(1000 * 2 ** replies.again, 10000)));
+        const response = await send(action, body);
+        if (response.type === "opaqueredirect") { window.location.assign(next); return; }
+        if (response.status === 401) saySignedOut();
+        else if (response.status < 500) { show(await response.text()); return; }
+        else sayAway();
+      } catch { sayAway(); }
+      await new Promise((resolve) => setTimeout(resolve, Math.min(1000 * 2 ** attempt, 10000)));
     }
   });
 
@@ -243,9 +298,8 @@
 
   window.addEventListener("pagehide", () => {
     if (!waiting || finished || outdated) return;
-    const body = new FormData(form);
-    body.set("revision", String(++attempted));
-    body.set("csrfmiddlewaretoken", token);
+    const body = draft();
+    body.set("csrfmiddlewaretoken", token());
     navigator.sendBeacon(form.dataset.draftUrl, body);
   });
 })();

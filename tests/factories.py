@@ -118,7 +118,7 @@ def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -
         **{
             "ranking": ranking,
             "edges": edges_from_ranking(ranking or []),
-            "surplus": task.overlap > 0 and "supersedes" not in fields,
+            "surplus": task.overlap > 0 and not {"supersedes", "seat"} & fields.keys(),
             **fields,
         },
     )

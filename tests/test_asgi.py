@@ -1,6 +1,8 @@
 """The door: which bodies get in, and where they are put."""
 
 import asyncio
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +26,10 @@ OPEN_FILES = Path("/proc/self/fd")
 SignIn = Callable[[User], Client]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _other_tests_keep_their_temporary_files() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _other_tests_keep_their_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """The door moves those of its process, which is the tests' own here."""
-    before = tempfile.tempdir
-    yield
-    tempfile.tempdir = before
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
 
 
 def ask(path: str, headers: dict[str, str], body: Iterable[bytes] = ()) -> tuple[int, str]:
@@ -148,6 +148,12 @@ def test_a_small_body_passes() -> None:
     assert ask("/accounts/login/", {"content-length": "3", "content-type": "text/plain"}, [b"a=b"])[0] == 403
 
 
+def test_temporary_files_of_the_web_process_stand_in_the_folder_of_uploads() -> None:
+    asking = "import tempfile, labelapp.asgi; print(tempfile.gettempdir())"
+    said = subprocess.check_output([sys.executable, "-c", asking], cwd=settings.BASE_DIR, text=True)
+    assert said.strip() == str(settings.FILE_UPLOAD_TEMP_DIR)
+
+
 def _open_files() -> Iterator[str]:
     for descriptor in OPEN_FILES.iterdir():
         with suppress(OSError):
@@ -156,13 +162,14 @@ def _open_files() -> Iterator[str]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="open files are listed on Linux")
-def test_a_body_too_large_for_memory_is_put_into_the_folder_of_uploads() -> None:
+def test_a_body_too_large_for_memory_is_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1
     put: list[str] = []
 
     def body() -> Iterator[bytes]:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         yield b"x" * size
-        put.extend(name for name in _open_files() if name.startswith(str(settings.FILE_UPLOAD_TEMP_DIR)))
+        put.extend(name for name in _open_files() if name.startswith(str(tmp_path)))
 
     ask("/accounts/login/", {"content-length": str(size), "content-type": "text/plain"}, body())
     assert put

@@ -56,6 +56,8 @@ ADMINS_DO: Answers = (302, 404, 403, 403, 302)
 ADMINS_ERR: Answers = (302, 404, 403, 403, 422)
 HOLDER: Answers = (302, 404, 200, 404, 404)
 """The fixed task is held by lena."""
+TO_THE_TASK: Answers = (302, 302, 302, 302, 302)
+"""Whose pages answer as those of HOLDER."""
 
 
 @dataclass
@@ -145,11 +147,12 @@ PAGES: dict[str, list[Visit]] = {
     "prompt": [get(REVIEWERS)],
     # labeling
     "label": [get(MEMBERS)],
+    "label_waiting": [get((302, 404, 286, 286, 286))],
     "task": [get(HOLDER)],
-    "task_draft": [post((302, 404, 200, 400, 400), World.slip)],
+    "task_draft": [get(TO_THE_TASK), post((302, 404, 200, 400, 400), World.slip)],
     "task_heartbeat": [post(MEMBERS)],
-    "task_skip": [post((302, 404, 302, 400, 400), World.slip)],
-    "task_submit": [post((302, 404, 302, 400, 400), World.judgement)],
+    "task_skip": [get(TO_THE_TASK), post((302, 404, 302, 400, 400), World.slip)],
+    "task_submit": [get(TO_THE_TASK), post((302, 404, 302, 400, 400), World.judgement)],
     "batches": [get(REVIEWERS)],
     "batch_create": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
     "batch": [get(REVIEWERS)],

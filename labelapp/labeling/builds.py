@@ -80,9 +80,7 @@ def _draw(run: JobRun, batch: Batch, choice: PromptChoice) -> Draw:
 
 
 @transaction.atomic
-def _chunk_make(
-    run: JobRun, batch: Batch, choice: PromptChoice, draw: Draw, prompt_ids: Sequence[int]
-) -> Draw | None:
+def _chunk_make(run: JobRun, batch: Batch, choice: PromptChoice, draw: Draw, prompt_ids: Sequence[int]) -> Draw | None:
     """Make the tasks of some prompts and save how far the draw has come; None when the batch is closed."""
     if _state_now(batch) == Batch.State.CLOSED:
         return None

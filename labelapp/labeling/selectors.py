@@ -98,16 +98,20 @@ def pools_fit_for(annotator: Annotator) -> QuerySet[Pool]:
 
 def held_elsewhere(*, annotator: Annotator) -> int:
     """How many seats other people hold now that could still come to this person."""
+    return _seats_to_come(annotator).filter(state=Seat.State.HELD).exclude(annotator=annotator).count()
+
+
+def task_waits(*, annotator: Annotator) -> bool:
+    """Whether a person who asked for the next task would get one. Takes nothing and locks nothing."""
+    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD)
+    return held.exists() or _seats_to_come(annotator).filter(state=Seat.State.OPEN).exists()
+
+
+def _seats_to_come(annotator: Annotator) -> QuerySet[Seat]:
     labelled = Annotation.objects.filter(annotator=annotator, task=OuterRef("task"), supersedes__isnull=True)
     skipped = TaskSkip.objects.filter(annotator=annotator, task=OuterRef("task"))
     pools = pools_fit_for(annotator).filter(batch__state=Batch.State.OPEN)
-    return (
-        Seat.objects.filter(state=Seat.State.HELD, pool__in=pools)
-        .exclude(annotator=annotator)
-        .exclude(Exists(labelled))
-        .exclude(Exists(skipped))
-        .count()
-    )
+    return Seat.objects.filter(pool__in=pools).exclude(Exists(labelled)).exclude(Exists(skipped))
 
 
 @dataclass(frozen=True)

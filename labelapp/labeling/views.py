@@ -1,27 +1,33 @@
 """The labeling page and what it sends: drafts, heartbeats, skips and submits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseStopPolling
 
 from labelapp.accounts.access import membership_for
-from labelapp.errors import ConflictError, DomainError
+from labelapp.errors import DomainError
 from labelapp.labeling.judgement import Stage, judgement_read
 from labelapp.labeling.page import page_context
 from labelapp.labeling.seating import seating_new, seating_read, seating_sign
-from labelapp.labeling.selectors import TaskShown, drafts_open, held_elsewhere, task_shown
+from labelapp.labeling.selectors import TaskShown, drafts_open, held_elsewhere, task_shown, task_waits
 from labelapp.labeling.services.annotations import Effort, Seating, annotation_submit, draft_save
 from labelapp.labeling.services.seats import seat_heartbeat, seat_take, task_skip
 from labelapp.models import Annotator, ComparisonTask, Seat, TaskSkip, User
 
 DRAFT_FIELD_LIMIT = 400
+SIGNED_OUT = "You were signed out. Sign in again in another tab; your answer is kept here."
 SURPLUS = "Your last answer came after its place was given to somebody else. It is kept, and its time is counted."
 
 
@@ -30,6 +36,24 @@ def annotator_for_task(user: User | AnonymousUser, task_id: int) -> tuple[Annota
     task = get_object_or_404(ComparisonTask.objects.select_related("batch__project"), pk=task_id)
     membership = membership_for(user, task.batch.project.slug)
     return Annotator.objects.get(project=membership.project, user=membership.user), task
+
+
+def sent_by_the_page(view: Callable[[HttpRequest, int], HttpResponse]) -> Callable[[HttpRequest, int], HttpResponse]:
+    """For what the labeling page sends. Whoever was signed out meanwhile comes back to the task, not to its address.
+
+    The page's script is answered 401 then, which unlike a redirect it can see; it keeps the form and tries again.
+    """
+
+    @login_not_required
+    @wraps(view)
+    def answered(request: HttpRequest, pk: int) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, pk)
+        if request.headers.get("X-Requested-With") == "fetch":
+            return JsonResponse({"problem": SIGNED_OUT}, status=401)
+        return redirect_to_login(reverse("task", kwargs={"pk": pk}))
+
+    return answered
 
 
 @never_cache
@@ -47,6 +71,17 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
 
 @never_cache
 @require_GET
+def label_waiting(request: HttpRequest, slug: str) -> HttpResponse:
+    """Tell somebody who waits that there is a task for them, without taking it; 204 while there is none."""
+    membership = membership_for(request.user, slug)
+    annotator = Annotator.objects.get(project=membership.project, user=membership.user)
+    if not task_waits(annotator=annotator):
+        return HttpResponse(status=204)
+    return HttpResponseStopPolling(render(request, "labeling/waiting.html", {"project": membership.project}).content)
+
+
+@never_cache
+@require_GET
 def task(request: HttpRequest, pk: int) -> HttpResponse:
     """A task that the person holds or left a draft on; anybody else's task does not exist for them."""
     annotator, _task = annotator_for_task(request.user, pk)
@@ -56,23 +91,27 @@ def task(request: HttpRequest, pk: int) -> HttpResponse:
     return _task_page(request, annotator, pk, seat)
 
 
-@require_POST
-def task_draft(request: HttpRequest, pk: int) -> JsonResponse:
-    """Save the form as it stands."""
+@sent_by_the_page
+@require_http_methods(["GET", "POST"])
+def task_draft(request: HttpRequest, pk: int) -> HttpResponse:
+    """Save the form as it stands. Refusals are JSON too: the page says their sentence."""
+    if request.method == "GET":
+        return redirect("task", pk=pk)
     annotator, _task = annotator_for_task(request.user, pk)
-    seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
     revision = _number(request.POST, "revision")
-    if not revision:
-        raise DomainError("This draft has no revision number. Reload the page; your last draft is kept.")
     try:
+        seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
+        if not revision:
+            raise DomainError("This draft has no revision number. Reload the page; your last draft is kept.")
         seat = draft_save(seating=seating, content=_form_fields(request.POST), revision=revision)
-    except ConflictError as conflict:
-        return JsonResponse({"problem": conflict.message}, status=conflict.status)
+    except DomainError as error:
+        return JsonResponse({"problem": error.message}, status=error.status)
     return JsonResponse({"saved_at": timezone.now().isoformat(), "revision": revision, "seat": _seat_state(seat)})
 
 
+@sent_by_the_page
 @require_POST
-def task_heartbeat(request: HttpRequest, pk: int) -> JsonResponse:
+def task_heartbeat(request: HttpRequest, pk: int) -> HttpResponse:
     """Keep the seat while somebody works."""
     annotator, _task = annotator_for_task(request.user, pk)
     idle_seconds = _number(request.POST, "idle_seconds") or 0
@@ -80,23 +119,30 @@ def task_heartbeat(request: HttpRequest, pk: int) -> JsonResponse:
     return JsonResponse({"seat": _seat_state(seat)})
 
 
-@require_POST
+@sent_by_the_page
+@require_http_methods(["GET", "POST"])
 def task_skip_view(request: HttpRequest, pk: int) -> HttpResponse:
     """Pass on the task and go to the next."""
+    if request.method == "GET":
+        return redirect("task", pk=pk)
     annotator, skipped = annotator_for_task(request.user, pk)
     seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
     raw = request.POST.get("reason", "")
     reason = TaskSkip.Reason(raw) if raw in TaskSkip.Reason.values else TaskSkip.Reason.OTHER
-    task_skip(annotator_id=annotator.pk, task=skipped, reason=reason, note=request.POST.get("note", ""))
+    note = request.POST.get("note", "").replace("\x00", "").strip()
+    task_skip(annotator_id=annotator.pk, task=skipped, reason=reason, note=note)
     return redirect("label", slug=skipped.batch.project.slug)
 
 
-@require_POST
+@sent_by_the_page
+@require_http_methods(["GET", "POST"])
 def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Store the judgement and go to the next task; a form with problems comes back as it was, with status 422.
 
     In a two-stage task the ratings come first: they are kept as the draft, and the ranking is asked next.
     """
+    if request.method == "GET":
+        return redirect("task", pk=pk)
     annotator, submitted = annotator_for_task(request.user, pk)
     seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
     fields = _form_fields(request.POST)
@@ -136,9 +182,9 @@ def _task_page(request: HttpRequest, annotator: Annotator, task_id: int, seat: S
 
 
 def _form_fields(data: Mapping[str, Any]) -> dict[str, str]:
-    """The judgement's fields of a posted form, without the slip and the token."""
+    """The judgement's fields of a posted form, without the slip, the token and NUL, which PostgreSQL cannot store."""
     kept = [name for name in data if name not in {"csrfmiddlewaretoken", "seating", "revision"}]
-    return {name: str(data[name]) for name in kept[:DRAFT_FIELD_LIMIT]}
+    return {name.replace("\x00", ""): str(data[name]).replace("\x00", "") for name in kept[:DRAFT_FIELD_LIMIT]}
 
 
 def _seat_state(seat: Seat | None) -> str:

@@ -49,8 +49,15 @@ class _Row(TypedDict):
 
 
 class Imported(NamedTuple):
-    """Ids in the order of what was given, how many of them are new, and which known ones are for other people now:
-    their language or their sensitive categories became known.
+    """Ids in the order of what was given, and how many of them are new."""
+
+    ids: list[int]
+    new: int
+
+
+class ImportedPrompts(NamedTuple):
+    """As `Imported`, with the ids of known prompts that are for other people now: more is known of their language or
+    sensitive categories.
     """
 
     ids: list[int]
@@ -59,7 +66,7 @@ class Imported(NamedTuple):
 
 
 @transaction.atomic
-def prompts_import(*, project: Project, prompts: Sequence[PromptContent]) -> Imported:
+def prompts_import(*, project: Project, prompts: Sequence[PromptContent]) -> ImportedPrompts:
     """Bring prompts in; one that says the same as an earlier prompt of the project is that prompt.
 
     The split follows from the author, or lacking one from the words. A known prompt keeps author, source and split;
@@ -80,7 +87,7 @@ def prompts_import(*, project: Project, prompts: Sequence[PromptContent]) -> Imp
             regrouped = [pk for pk, is_regrouped in cursor.fetchall() if is_regrouped]
             found = Prompt.objects.filter(project=project, content_hash__in=[row["content_hash"] for row in known])
             ids.update(found.values_list("content_hash", "pk"))
-    return Imported([ids[key] for key in hashes], new, regrouped)
+    return ImportedPrompts([ids[key] for key in hashes], new, regrouped)
 
 
 def _distinct(project: Project, hashes: Sequence[str], prompts: Sequence[PromptContent]) -> dict[str, _Row]:

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from playwright.sync_api import BrowserContext, Page
 
@@ -37,6 +39,19 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": FLAGS}
 
 
+def wait_until_quiet() -> None:
+    """Wait for what a page sent with its last breath: emptying the tables would meet it half-way."""
+    quiet = 0
+    while quiet < 3:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+            )
+            quiet = quiet + 1 if cursor.fetchone() == (0,) else 0
+        time.sleep(0.05)
+
+
 def signed_in(user: User, url: str) -> dict[str, str]:
     """The cookie of somebody who signed in."""
     client = Client()
@@ -62,6 +77,9 @@ def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[Use
         return page
 
     yield sign_in
+    for page, _ in pages:
+        page.close()
+    wait_until_quiet()
     for _, errors in pages:
         # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.
         assert [error for error in errors if not error.startswith("Failed to load resource")] == []

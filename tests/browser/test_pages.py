@@ -7,9 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from labelapp.labeling.services.seats import seat_take
-from labelapp.models import Annotator, Batch, Project, Protocol, User
-from tests.browser.conftest import signed_in
+from labelapp.models import Annotator, Batch, Project, Protocol, Seat, User
+from tests.browser.conftest import signed_in, wait_until_quiet
 from tests.factories import annotation_make, batch_with_tasks, external_make, protocol_make
 
 OpenAs = Callable[[User], Page]
@@ -39,6 +38,7 @@ def axe_page(browser: Browser, live_server: Any) -> Iterator[Callable[[User | No
 
     yield open_page
     context.close()
+    wait_until_quiet()
 
 
 def check(page: Page, url: str) -> None:
@@ -117,10 +117,10 @@ def test_an_invited_person_joins_and_labels(
     guest.context.close()
 
 
-def test_nothing_now_becomes_a_task_by_itself(
+def test_who_waits_is_told_of_a_task_and_takes_it_by_a_click(
     open_as: OpenAs, lena: User, project: Project, protocol: Protocol, live_server: Any
 ) -> None:
-    """The page looks again; a seat that others returned appears without a click."""
+    """The page looks again and says so. It takes no seat: there may be nobody before it."""
     batch = batch_with_tasks(project, protocol, tasks=1)
     Batch.objects.update(state=Batch.State.PAUSED)
     page = open_as(lena)
@@ -129,5 +129,10 @@ def test_nothing_now_becomes_a_task_by_itself(
     expect(page.get_by_role("heading", name="No task for you now")).to_be_visible()
     Batch.objects.filter(pk=batch.pk).update(state=Batch.State.OPEN)
     page.clock.run_for(21_000)
-    expect(page.get_by_role("heading", name="Completions", exact=True)).to_be_visible()
-    assert seat_take(annotator_id=Annotator.objects.get(user=lena).pk) is not None
+    expect(page.locator("[role=status] #start")).to_contain_text("There is a task for you now")
+    assert not Seat.objects.filter(state=Seat.State.HELD).exists()
+    page.get_by_role("link", name="There is a task for you now: start").click()
+    page.get_by_label("Best first").fill("B A")
+    page.clock.run_for(1_000)
+    expect(page.locator("#saved")).to_contain_text("Saved")
+    assert Seat.objects.get().annotator == Annotator.objects.get(user=lena)

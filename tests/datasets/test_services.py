@@ -9,8 +9,10 @@ from django.db import connection
 from labelapp.artifacts.services import artifact_localise, artifact_write
 from labelapp.datasets.rows import Row, row_parse
 from labelapp.datasets.services import KIND, import_begin, import_create, rows_import
-from labelapp.models import Artifact, Job, Project, User
-from tests.datasets.conftest import jsonl, prompts, table_counts
+from labelapp.labeling.services.batches import PromptChoice, tasks_create
+from labelapp.labeling.services.seats import seat_take
+from labelapp.models import Annotator, Artifact, Batch, Job, Project, Prompt, Protocol, User
+from tests.datasets.conftest import completion, jsonl, prompts, table_counts
 
 
 def test_create_keeps_the_file_and_queues_a_job(project: Project, omar: User) -> None:
@@ -29,6 +31,22 @@ def test_begin_is_claimed(project: Project) -> None:
     run = import_begin(project=project, artifact=artifact, strict=False)
     assert (run.job.title, run.job.state, run.attempt) == ("Import of rows.jsonl", Job.State.RUNNING, 1)
     assert run.job.payload == {"artifact": artifact.pk, "strict": False}
+
+
+@pytest.mark.parametrize("learned", [{"sensitivity": ["medical"]}, {"language": "de"}])
+def test_nobody_is_seated_at_what_an_import_says_is_not_for_them(
+    project: Project, protocol: Protocol, annotator: Annotator, learned: dict[str, object]
+) -> None:
+    """Lena accepts no sensitive content and reads no German."""
+    row: dict[str, object] = {"prompt": "Why?", "completions": [completion("a"), completion("b")]}
+    rows_import(project=project, rows=[row_parse(jsonl([row]))])
+    batch = Batch.objects.create(project=project, protocol=protocol, name="First", state=Batch.State.OPEN)
+    ids = list(Prompt.objects.values_list("pk", flat=True))
+    tasks_create(batch=batch, prompt_ids=ids, choice=PromptChoice(), probability=1.0, salt=project.salt)
+    rows_import(project=project, rows=[row_parse(jsonl([row | learned]))])
+    assert seat_take(annotator_id=annotator.pk) is None
+    Annotator.objects.filter(pk=annotator.pk).update(accepts_sensitive=["medical"], languages=["de"])
+    assert seat_take(annotator_id=annotator.pk) is not None
 
 
 def _bring(project: Project, rows: list[Row]) -> None:

@@ -8,6 +8,7 @@ from labelapp.jobs.execution import job_execute
 from labelapp.jobs.services import job_claim
 from labelapp.models import Annotation, Batch, Job, Project, Protocol, Seat, User
 from tests.factories import annotation_make, batch_with_tasks, external_make, prompt_with_completions
+from tests.labeling.test_builds import broken_off, build_of, prompts_many, stop
 from tests.query_counts import query_count
 
 ClientOf = Callable[[User], Client]
@@ -37,6 +38,9 @@ def test_a_batch_is_made_from_the_form_by_its_job(
     assert Seat.objects.filter(pool__batch=batch).count() == 6
     job.refresh_from_db()
     assert job.result == {"tasks": 3, "prompts_without_enough_completions": 0}
+    html = client_of(omar).get(f"/jobs/{job.pk}/").content.decode()
+    assert "Tasks made" in html
+    assert f'href="{BATCHES}{batch.pk}/"' in html
 
 
 def test_a_killed_build_goes_on_where_it_was(
@@ -64,7 +68,7 @@ def test_a_batch_page_tells_how_far_it_is(
     client_of: ClientOf, rita: User, project: Project, protocol: Protocol
 ) -> None:
     batch = batch_with_tasks(project, protocol, tasks=2)
-    annotation_make(batch.tasks.first(), external_make(project, "crowd-7"))
+    annotation_make(batch.tasks.earliest("pk"), external_make(project, "crowd-7"))
     html = client_of(rita).get(f"{BATCHES}{batch.pk}/").content.decode()
     assert "crowd-7" in html
     assert "Close for good" not in html
@@ -96,6 +100,43 @@ def test_another_projects_batch_is_not_found(client_of: ClientOf, omar: User, pr
     batch = Batch.objects.create(project=other, name="Theirs", protocol=other.protocols.create(name="P"))
     assert client_of(omar).get(f"{BATCHES}{batch.pk}/").status_code == 404
     assert client_of(omar).post(f"{BATCHES}{batch.pk}/state/", {"to": "closed"}).status_code == 404
+
+
+def test_a_stopped_build_is_finished_from_the_batches_page(
+    client_of: ClientOf, omar: User, rita: User, project: Project, protocol: Protocol
+) -> None:
+    prompts_many(project, 0, 3)
+    batch, job = build_of(project, protocol, omar)
+    page, words = f"{BATCHES}{batch.pk}/", "Finish making its tasks"
+    assert words not in client_of(omar).get(page).content.decode()
+    job_execute(broken_off(job, after=0, by=stop))
+    assert words in client_of(omar).get(page).content.decode()
+    assert words not in client_of(rita).get(page).content.decode()
+    response = client_of(omar).post(page + "build/")
+    again = Job.objects.latest("pk")
+    assert response["Location"] == f"/jobs/{again.pk}/"
+    run(again)
+    assert batch.tasks.count() == 3
+    html = client_of(omar).get(page).content.decode()
+    assert words not in html
+    assert f"/jobs/{again.pk}/" in html
+
+
+def test_a_build_that_needs_no_finishing_is_refused(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=1)
+    assert client_of(omar).post(f"{BATCHES}{batch.pk}/build/").status_code == 409
+    assert not Job.objects.exists()
+
+
+def test_the_list_comes_in_pages(client_of: ClientOf, omar: User, project: Project, protocol: Protocol) -> None:
+    for number in range(26):
+        Batch.objects.create(project=project, protocol=protocol, name=f"Batch no. {number:02}")
+    first, second = (client_of(omar).get(BATCHES, {"page": page}).content.decode() for page in (1, 2))
+    assert ("no. 25" in first, "no. 01" in first, "no. 00" in first) == (True, True, False)
+    assert ("no. 25" in second, "no. 00" in second) == (False, True)
+    assert "Page 1 of 2" in first
 
 
 def test_the_list_costs_the_same_for_many_batches(

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 from django.db import IntegrityError, transaction
 
@@ -7,6 +9,7 @@ from labelapp.labeling.services.batches import (
     PromptChoice,
     batch_create,
     batch_transition,
+    choice_fixed,
     prompts_in_random_order,
     tasks_create,
 )
@@ -116,7 +119,7 @@ def test_the_draw_is_the_same_each_time_and_another_in_another_project(project: 
 def test_a_choice_restricts_prompts(
     project: Project, protocol: Protocol, choice: PromptChoice, chosen: set[str]
 ) -> None:
-    rows = {
+    rows: dict[str, dict[str, object]] = {
         "a": {"tags": ["code", "hard"]},
         "b": {"tags": ["code"], "source": "forum"},
         "c": {"split": Prompt.Split.TEST},
@@ -138,6 +141,32 @@ def test_pools_follow_the_prompts_language_and_sensitivity(project: Project, pro
     assert pools == {("en", (), ("law",)), ("de", (), ("law",)), ("en", ("abuse", "violence"), ("law",))}
 
 
+def test_a_fixed_choice_takes_nothing_newer(project: Project, protocol: Protocol) -> None:
+    old = prompt_with_completions(project, "Old?", k=2)
+    batch = draft(project, protocol)
+    choice = choice_fixed(batch, PromptChoice())
+    prompt_with_completions(project, "New?", k=2)
+    completion_make(old, "Another answer.")
+    assert make_tasks(batch, choice) == 1
+    assert TaskCompletion.objects.filter(task__batch=batch, task__prompt=old).count() == 2
+
+
+def test_a_fixed_choice_of_nothing_stays_nothing(project: Project, protocol: Protocol) -> None:
+    batch = draft(project, protocol)
+    choice = choice_fixed(batch, PromptChoice())
+    prompt_with_completions(project)
+    assert make_tasks(batch, choice) == 0
+
+
+def test_the_order_goes_on_after_any_prompt(project: Project, protocol: Protocol) -> None:
+    for index in range(8):
+        prompt_with_completions(project, f"Question {index}?", k=2)
+    batch = draft(project, protocol)
+    order = prompts_in_random_order(batch, PromptChoice(), project.salt)
+    for place, pk in enumerate(order, start=1):
+        assert prompts_in_random_order(batch, PromptChoice(), project.salt, after=pk) == order[place:]
+
+
 def test_create_marks_the_protocol_used_and_audits(project: Project, protocol: Protocol, omar: User) -> None:
     batch, job = batch_create(
         project=project,
@@ -156,7 +185,7 @@ def test_create_marks_the_protocol_used_and_audits(project: Project, protocol: P
 def test_a_used_protocol_is_refused_every_change(project: Project, protocol: Protocol, omar: User) -> None:
     plan = BatchPlan(name="First")
     batch_create(project=project, protocol=protocol, plan=plan, choice=PromptChoice(), open_when_made=True, actor=omar)
-    with pytest.raises(IntegrityError, match="kept as they are"), transaction.atomic():
+    with pytest.raises(IntegrityError, match="written once"), transaction.atomic():
         Protocol.objects.filter(pk=protocol.pk).update(guidelines="changed")
     with pytest.raises(IntegrityError, match="make a new version"), transaction.atomic():
         protocol.questions.update(text="changed")
@@ -178,6 +207,22 @@ def test_create_refuses_another_projects_protocol(project: Project, omar: User) 
             actor=omar,
         )
     assert not Batch.objects.exists()
+
+
+@pytest.mark.parametrize(("k", "likert_points", "refused"), [(1, 0, True), (2, 0, False), (1, 5, False)])
+def test_create_refuses_a_batch_that_asks_nothing(
+    project: Project, omar: User, k: int, likert_points: int, refused: bool
+) -> None:
+    with pytest.raises(DomainError, match="asks for no rating") if refused else nullcontext():
+        batch_create(
+            project=project,
+            protocol=protocol_make(project, likert_points=likert_points),
+            plan=BatchPlan(name="First", k=k),
+            choice=PromptChoice(),
+            open_when_made=True,
+            actor=omar,
+        )
+    assert Batch.objects.exists() is not refused
 
 
 def test_create_refuses_a_taken_name(project: Project, protocol: Protocol, omar: User) -> None:

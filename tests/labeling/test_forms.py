@@ -75,6 +75,13 @@ def test_what_cannot_be_is_said_at_its_field(
     assert list(form_of(project, protocol, **fields).errors) == [problem]
 
 
+def test_one_completion_needs_a_rating(project: Project) -> None:
+    unrated = protocol_make(project, likert_points=0)
+    assert "no rating" in str(form_of(project, unrated, k=1).errors["k"])
+    assert form_of(project, unrated, k=2).is_valid()
+    assert form_of(project, protocol_make(project, name="Rated"), k=1).is_valid()
+
+
 def test_another_projects_protocol_is_no_choice(project: Project) -> None:
     other = protocol_make(Project.objects.create(name="Other", slug="other"))
     assert "protocol" in form_of(project, other).errors

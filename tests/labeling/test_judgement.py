@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelapp.labeling.judgement import Judgement, Reading, Sheet, judgement_read, ranking_parse, ranking_write
+from labelapp.labeling.judgement import (
+    RATIONALE_LIMIT,
+    Judgement,
+    Reading,
+    Sheet,
+    Stage,
+    judgement_read,
+    ranking_parse,
+)
 from labelapp.models import Protocol, Question
 
 QUESTIONS = [
@@ -10,16 +20,24 @@ QUESTIONS = [
     Question(key="constraint", text="Meets the constraint", polarity="good", allows_na=True),
     Question(key="ambiguous", text="The prompt is ambiguous", scope="prompt", polarity="descriptive"),
 ]
+ABOUT_RANKING = Question(key="close", text="It was close", scope="ranking", polarity="descriptive")
 GOOD = {"ranking": "C A=B", "likert-A": "4", "likert-B": "4", "likert-C": "7"}
 
 
-def sheet_of(order: list[int], questioned: set[int] | None = None, **fields: object) -> Sheet:
+def sheet_of(
+    order: list[int], questioned: set[int] | None = None, stage: Stage = Stage.WHOLE, **fields: object
+) -> Sheet:
     return Sheet(
         protocol=Protocol(**fields),
         questions=QUESTIONS,
         order=order,
         questioned=frozenset(range(len(order)) if questioned is None else questioned),
+        stage=stage,
     )
+
+
+def with_ranking_question(sheet: Sheet) -> Sheet:
+    return replace(sheet, questions=[*QUESTIONS, ABOUT_RANKING])
 
 
 def judged(reading: Reading) -> Judgement:
@@ -60,11 +78,10 @@ def test_letters_are_turned_into_slots_by_the_order_shown() -> None:
 
 
 @given(st.permutations(range(5)), st.lists(st.integers(0, 4), min_size=5, max_size=5))
-def test_writing_and_reading_a_ranking_agree(order: list[int], levels: list[int]) -> None:
+def test_every_ranking_can_be_typed(order: list[int], levels: list[int]) -> None:
     tiers = [[slot for slot in range(5) if levels[slot] == level] for level in sorted(set(levels))]
-    parsed = ranking_parse(ranking_write(tiers, order), order)
-    assert isinstance(parsed, list)
-    assert parsed == tiers
+    typed = " ".join("=".join("ABCDE"[order.index(slot)] for slot in tier) for tier in tiers)
+    assert ranking_parse(typed, order) == tiers
 
 
 @given(st.text(max_size=40))
@@ -157,6 +174,44 @@ def test_one_completion_is_only_rated() -> None:
     assert (judgement.tiers, judgement.edges, judgement.ratings[0].likert) == (None, [], 3)
 
 
+@pytest.mark.parametrize(
+    ("sheet", "fields"),
+    [
+        (sheet_of([0]), {"likert-A": "3"}),
+        (sheet_of([0, 1, 2], asks_ranking=False), GOOD),
+        (sheet_of([0, 1, 2], stage=Stage.RATE), GOOD),
+    ],
+    ids=["one completion", "no ranking asked", "ratings first"],
+)
+def test_questions_about_a_ranking_are_read_only_beside_one(sheet: Sheet, fields: dict[str, str]) -> None:
+    """Neither stored as left open nor refused: what is not on the page was not asked."""
+    judgement = judged(judgement_read(with_ranking_question(sheet), fields | {"answer-close": "junk"}))
+    assert judgement.answers == {"ambiguous": None}
+
+
+@pytest.mark.parametrize("fields", [{"preference": "1"}, {"ranking": "A B"}], ids=["preference", "ranking"])
+def test_questions_about_a_ranking_are_read_beside_either_kind(fields: dict[str, str]) -> None:
+    sheet = with_ranking_question(
+        sheet_of([0, 1], likert_points=0, asks_ranking=True, strength_steps=8 if "preference" in fields else 0)
+    )
+    assert judged(judgement_read(sheet, fields)).answers["close"] is None
+    assert judged(judgement_read(sheet, fields | {"answer-close": "yes"})).answers["close"] == "yes"
+
+
+def test_the_rating_stage_asks_for_no_order() -> None:
+    ratings = {name: value for name, value in GOOD.items() if name != "ranking"}
+    judgement = judged(judgement_read(sheet_of([0, 1, 2], stage=Stage.RATE), ratings | {"answer-ambiguous": "yes"}))
+    assert (judgement.tiers, judgement.first_tiers, judgement.answers) == (None, None, {"ambiguous": "yes"})
+
+
+def test_a_rationale_has_a_limit_that_line_breaks_count_once_against() -> None:
+    sheet = sheet_of([0, 1, 2], asks_rationale=True)
+    longest = "x\r\n" * (RATIONALE_LIMIT // 2 - 1) + "xx"
+    assert judged(judgement_read(sheet, GOOD | {"rationale": longest})).rationale == longest.replace("\r\n", "\n")
+    problems = judgement_read(sheet, GOOD | {"rationale": longest + "x"}).problems
+    assert problems == {"rationale": "The reasons have 50,001 characters; shorten them to 50,000."}
+
+
 def test_confidence_and_rationale_are_read_only_when_asked() -> None:
     fields = GOOD | {"confidence": "3", "rationale": "  C is\x00 shorter. "}
     assert judged(judgement_read(sheet_of([0, 1, 2]), fields)).confidence is None
@@ -170,6 +225,12 @@ def test_the_first_order_entered_is_kept_beside_the_last() -> None:
     judgement = judged(judgement_read(sheet_of([0, 1, 2]), GOOD | {"first_ranking": "A B C"}))
     assert judgement.first_tiers == [[0], [1], [2]]
     assert judged(judgement_read(sheet_of([0, 1, 2]), GOOD | {"first_ranking": "junk"})).first_tiers is None
+
+
+def test_the_first_preference_between_two_is_kept_too() -> None:
+    sheet = sheet_of([1, 0], strength_steps=9, likert_points=0)
+    for first, tiers in {"B A": [[0], [1]], "A=B": [[0, 1]], "": None}.items():
+        assert judged(judgement_read(sheet, {"preference": "1", "first_ranking": first})).first_tiers == tiers
 
 
 @given(st.dictionaries(st.sampled_from([*GOOD, "answer-A-harmful", "confidence", "preference"]), st.text(max_size=12)))

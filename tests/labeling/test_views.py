@@ -150,6 +150,41 @@ def test_a_malformed_revision_is_a_clear_refusal(client_of: ClientOf, lena: User
     pk, slip, _html = open_task(client)
     response = client.post(f"/label/{pk}/draft/", {"seating": slip, "revision": revision})
     assert response.status_code == 400
+    assert "no revision number" in response.json()["problem"]
+
+
+def test_every_refused_draft_says_its_sentence(client_of: ClientOf, lena: User, batch: Batch) -> None:
+    client = client_of(lena)
+    pk, slip, _html = open_task(client)
+    too_long = client.post(f"/label/{pk}/draft/", {"seating": slip, "revision": "1", "rationale": "x" * 200_001})
+    forged = client.post(f"/label/{pk}/draft/", {"seating": "junk", "revision": "1"})
+    assert (too_long.status_code, forged.status_code) == (400, 400)
+    assert "too long to keep" in too_long.json()["problem"]
+    assert "damaged" in forged.json()["problem"]
+
+
+def test_nul_characters_are_left_out(client_of: ClientOf, lena: User, batch: Batch) -> None:
+    """PostgreSQL can store them neither in a text nor in a draft's names."""
+    client = client_of(lena)
+    pk, slip, _html = open_task(client)
+    fields = {"seating": slip, "revision": "1", "answer-\x00A-harmful": "y\x00es"}
+    assert client.post(f"/label/{pk}/draft/", fields).status_code == 200
+    assert Draft.objects.get().content == {"answer-A-harmful": "yes"}
+    client.post(f"/label/{pk}/skip/", {"seating": slip, "reason": "broken", "note": "no\x00 picture "})
+    assert TaskSkip.objects.get().note == "no picture"
+
+
+def test_a_rationale_that_is_too_long_comes_back_with_its_problem(
+    client_of: ClientOf, lena: User, project: Project
+) -> None:
+    batch_with_tasks(project, protocol_make(project, name="Why", asks_rationale=True), tasks=1)
+    client = client_of(lena)
+    pk, slip, html = open_task(client)
+    assert 'maxlength="50000"' in html
+    response = client.post(f"/label/{pk}/submit/", {**JUDGEMENT, "seating": slip, "rationale": "x" * 50_001})
+    assert response.status_code == 422
+    assert 'id="about-rationale"' in response.content.decode()
+    assert not Annotation.objects.exists()
 
 
 def test_a_heartbeat_tells_whether_the_seat_is_still_held(client_of: ClientOf, lena: User, batch: Batch) -> None:
@@ -181,6 +216,27 @@ def test_nothing_left_is_said_with_what_others_hold(
     assert other.user is not None
     client_of(other.user).get("/projects/garden-helper/label/")
     assert "working on 1 task;" in client.get("/projects/garden-helper/label/").content.decode()
+
+
+def test_who_was_signed_out_comes_back_to_the_task(client_of: ClientOf, lena: User, batch: Batch) -> None:
+    """The sign-in page leads on by GET, which the addresses of forms pass on to the task."""
+    pk, slip, _html = open_task(client_of(lena))
+    sent = Client().post(f"/label/{pk}/submit/", {**JUDGEMENT, "seating": slip})
+    assert sent["Location"] == f"/accounts/login/?next=/label/{pk}/"
+    for action in ("draft", "skip", "submit"):
+        assert client_of(lena).get(f"/label/{pk}/{action}/")["Location"] == f"/label/{pk}/"
+    assert not Annotation.objects.exists()
+
+
+def test_the_script_is_told_that_its_person_was_signed_out(client_of: ClientOf, lena: User, batch: Batch) -> None:
+    pk, slip, _html = open_task(client_of(lena))
+    for action in ("draft", "heartbeat", "skip", "submit"):
+        fields = {**JUDGEMENT, "seating": slip, "revision": "1"}
+        response = Client().post(f"/label/{pk}/{action}/", fields, headers={"X-Requested-With": "fetch"})
+        assert response.status_code == 401
+        assert "Sign in again" in response.json()["problem"]
+    assert not Annotation.objects.exists()
+    assert not Draft.objects.exists()
 
 
 def test_a_late_submit_says_that_it_is_kept(

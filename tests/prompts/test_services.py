@@ -9,14 +9,14 @@ from django.test.utils import CaptureQueriesContext
 
 from labelapp.models import Project, Prompt
 from labelapp.prompts.content import PromptContent, content_hash, split_of
-from labelapp.prompts.services import Imported, prompts_import
+from labelapp.prompts.services import ImportedPrompts, prompts_import
 
 
 def content(text: str, **fields: Any) -> PromptContent:
     return PromptContent(messages=[{"role": "user", "content": text}], **fields)
 
 
-def bring(project: Project, *prompts: PromptContent) -> Imported:
+def bring(project: Project, *prompts: PromptContent) -> ImportedPrompts:
     return prompts_import(project=project, prompts=prompts)
 
 
@@ -38,7 +38,7 @@ def test_everything_is_kept(project: Project) -> None:
     )
     imported = bring(project, given)
     prompt = Prompt.objects.get()
-    assert imported == ([prompt.pk], 1)
+    assert imported == ([prompt.pk], 1, [])
     assert prompt.messages == given.messages
     assert prompt.content_hash == content_hash(given.messages)
     assert (prompt.external_id, prompt.source, prompt.author) == ("17", "forum", "user-3")
@@ -46,7 +46,7 @@ def test_everything_is_kept(project: Project) -> None:
 
 
 def test_nothing_is_fine(project: Project) -> None:
-    assert bring(project) == ([], 0)
+    assert bring(project) == ([], 0, [])
 
 
 def test_ids_come_in_the_order_given(project: Project) -> None:
@@ -60,7 +60,7 @@ def test_ids_come_in_the_order_given(project: Project) -> None:
 def test_again_changes_nothing(project: Project) -> None:
     first = bring(project, content("a", tags=["x"]), content("b"))
     before = list(Prompt.objects.values())
-    assert bring(project, content("a", tags=["x"]), content("b")) == (first.ids, 0)
+    assert bring(project, content("a", tags=["x"]), content("b")) == (first.ids, 0, [])
     assert list(Prompt.objects.values()) == before
 
 
@@ -86,6 +86,33 @@ def test_a_known_language_stays(project: Project) -> None:
     bring(project, content("Warum?", language="en", tags=["new"]))
     prompt = Prompt.objects.get()
     assert (prompt.language, prompt.tags) == ("de", ["new"])
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "is_regrouped"),
+    [
+        ({}, {"sensitivity": ["medical"]}, True),
+        ({"sensitivity": ["medical"]}, {"sensitivity": ["hate", "medical"]}, True),
+        ({}, {"language": "de"}, True),
+        ({"sensitivity": ["medical", "hate"]}, {"sensitivity": ["hate"], "tags": ["new"]}, False),
+        ({"language": "de"}, {"language": "en", "tags": ["new"]}, False),
+        ({}, {"tags": ["new"]}, False),
+    ],
+)
+def test_prompts_that_are_for_other_people_now_are_told(
+    project: Project, known: dict[str, Any], given: dict[str, Any], is_regrouped: bool
+) -> None:
+    old = bring(project, content("Why?", **known), content("How?"))
+    again = bring(project, content("Why?", **given), content("How?"), content("New?", sensitivity=["hate"]))
+    assert again.regrouped == (old.ids[:1] if is_regrouped else [])
+
+
+def test_another_projects_prompt_is_not_for_other_people(project: Project) -> None:
+    other = Project.objects.create(name="Other", slug="other")
+    bring(other, content("Why?"))
+    mine = bring(project, content("Why?"))
+    assert bring(project, content("Why?", sensitivity=["hate"])).regrouped == mine.ids
+    assert Prompt.objects.get(project=other).sensitivity == []
 
 
 def test_projects_do_not_share_prompts(project: Project) -> None:

@@ -176,7 +176,7 @@ def prompts_in_random_order(batch: Batch, choice: PromptChoice, salt: str, *, af
 
     `after` leaves out this prompt and those before it, whether or not it is still eligible.
     """
-    place = MD5(Concat(Value(f"{salt}:{batch.pk}:"), Cast(F("pk"), TextField())))
+    place = MD5(Concat(Value(f"{salt}:{batch.pk}:"), Cast(F("pk"), TextField()), output_field=TextField()))
     prompts = prompts_eligible(batch, choice).alias(place=place)
     if after is not None:
         place_reached = hashlib.md5(f"{salt}:{batch.pk}:{after}".encode(), usedforsecurity=False)
