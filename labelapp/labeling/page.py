@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelapp.labeling.judgement import RATIONALE_LIMIT, Sheet
+from labelapp.labeling.judgement import RATIONALE_LIMIT, Sheet, Stage
 from labelapp.labeling.selectors import TaskShown, questions_of
 from labelapp.models import Protocol, Question, TaskSkip
 
@@ -78,9 +78,16 @@ def page_context(shown: TaskShown, *, problems: Mapping[str, str], seating: str)
         "problems": list(problems.values()),
         "fields": fields,
         "seating": seating,
+        "kept_for_later": _kept_for_later(sheet, fields),
         "revision": shown.draft.revision if shown.draft else 0,
         "skip_reasons": TaskSkip.Reason.choices,
     }
+
+
+def _kept_for_later(sheet: Sheet, fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What was entered in the ranking stage by somebody who went back to the ratings."""
+    later = ("ranking", "preference", "confidence", "rationale") if sheet.stage == Stage.RATE else ()
+    return [(name, fields[name]) for name in later if fields.get(name)]
 
 
 def _choices(values: list[tuple[str, str]], chosen: str) -> list[Choice]:

@@ -89,11 +89,6 @@ def render_markdown(text: str) -> SafeString:
     return format_html('<div class="prose" dir="auto">{}</div>', clean)
 
 
-def render_plain(text: str) -> SafeString:
-    """Return `text` as safe HTML that keeps its line breaks and formats nothing."""
-    return format_html('<div class="prose plain" dir="auto">{}</div>', reveal_hidden(text))
-
-
 def _plain(text: str, *, why: str) -> SafeString:
     return format_html('<div class="prose plain" dir="auto" data-why="{}">{}</div>', why, reveal_hidden(text))
 

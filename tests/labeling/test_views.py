@@ -284,8 +284,11 @@ def test_two_stages_rate_first_and_then_rank(client_of: ClientOf, lena: User, pr
     assert "You rated it <strong>5</strong> of 7" in html
     assert 'name="ranking"' in html
     client.post(f"/label/{pk}/submit/", {"seating": slip, "stage": "rank", "back": "1", **JUDGEMENT})
-    assert 'name="ranking"' not in open_task(client)[2]
-    client.post(f"/label/{pk}/submit/", ratings)
+    html = open_task(client)[2]
+    assert 'id="ranking"' not in html
+    assert '<input type="hidden" name="ranking" value="A B=C D">' in html
+    client.post(f"/label/{pk}/submit/", {**ratings, "ranking": "A B=C D"})
+    assert 'value="A B=C D"' in open_task(client)[2]
     client.post(f"/label/{pk}/submit/", {"seating": slip, "stage": "rank", **JUDGEMENT, "answer-B-harmful": "yes"})
     annotation = Annotation.objects.get()
     assert annotation.ratings.get(slot=annotation.order_shown[1]).answers["harmful"] == "yes"

@@ -10,7 +10,7 @@ from django.template import Context, Template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelapp.prompts.rendering import LANGUAGES, MARKDOWN_LIMIT, render_markdown, render_plain
+from labelapp.prompts.rendering import LANGUAGES, MARKDOWN_LIMIT, render_markdown
 
 VOID = {"br", "hr"}
 HARMLESS_TAGS = {
@@ -147,16 +147,10 @@ def test_reference_definitions_stay_in_sight() -> None:
     assert "secret" in read('[x]: https://example.org "secret"').text
 
 
-def test_plain_text_keeps_its_lines_and_formats_nothing() -> None:
-    html = render_plain("*one*\n  two <b>")
-    assert html == '<div class="prose plain" dir="auto">*one*\n  two &lt;b&gt;</div>'
-
-
-def test_the_filters_render_in_a_template() -> None:
-    template = Template("{% load text %}{{ text|markdown }}|{{ text|plain }}")
+def test_the_filter_renders_in_a_template() -> None:
+    template = Template("{% load text %}{{ text|markdown }}")
     html = template.render(Context({"text": "**a** <i>"}))
     assert "<strong>a</strong> &lt;i&gt;" in html
-    assert html.endswith('|<div class="prose plain" dir="auto">**a** &lt;i&gt;</div>')
 
 
 # --- What it refuses -------------------------------------------------------------------------------------------------
@@ -232,7 +226,6 @@ def test_an_image_inside_a_link_makes_no_second_link() -> None:
 def test_hidden_characters_are_made_visible(code: str) -> None:
     mark = f"⟦U+{ord(code):04X}⟧"
     assert f"pay{mark}pal" in render_markdown(f"pay{code}pal")
-    assert f"pay{mark}pal" in render_plain(f"pay{code}pal")
 
 
 def test_hidden_characters_cannot_come_in_as_entities_or_formulas() -> None:
@@ -312,8 +305,7 @@ PIECES = [
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=40).map("".join))
 def test_any_text_comes_out_harmless_and_well_formed(text: str) -> None:
-    for page in (read(text), Page(render_plain(text))):
-        assert all(urlsplit(link).scheme in {"http", "https", "mailto"} for link in page.links)
+    assert all(urlsplit(link).scheme in {"http", "https", "mailto"} for link in read(text).links)
 
 
 @settings(max_examples=200, deadline=None)
