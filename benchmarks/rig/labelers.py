@@ -98,8 +98,12 @@ class Task:
     letters: str
 
     def answer(self) -> dict[str, str]:
-        """A complete judgement: the order shown, all rated 4."""
-        return {"ranking": " ".join(self.letters), **{f"likert-{letter}": "4" for letter in self.letters}}
+        """A complete judgement: the order shown, all rated 4; of two, the first by far."""
+        return {
+            "ranking": " ".join(self.letters),
+            "preference": "1",
+            **{f"likert-{letter}": "4" for letter in self.letters},
+        }
 
 
 class Labeler:
