@@ -2,7 +2,8 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3)
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -12,12 +13,14 @@ BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-dev run test test-services test-browser lint bench clean
+.PHONY: help install install-web install-dev run test test-services test-browser lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(VENV)/.core ## make .venv with what the site needs
+install: $(VENV)/.core $(VENV)/.ml ## make .venv with what the site and its trainer need
+
+install-web: $(VENV)/.core ## make .venv with what the site needs, without the trainer (no torch)
 
 install-dev: $(VENV)/.dev
 
@@ -26,13 +29,14 @@ run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for ano
 
 test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
 	$(PY) -m pytest -m "not services and not browser"
-	$(if $(CHROMIUM),$(PY) -m pytest -m browser,@echo "Chromium is not installed: the browser tests were left out.")
+	$(if $(CHROMIUM),$(PY) -m pytest -m "browser and not services",@echo "Chromium is not installed: the browser tests were left out.")
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
-	$(PY) -m pytest -m services
+	$(PY) -m pytest -m "services and not browser"
+	$(if $(CHROMIUM),$(PY) -m pytest -m "services and browser",@echo "Chromium is not installed: the ring was not turned in a browser.")
 
 test-browser: install-dev ## run the tests of pages in Chromium
-	$(PY) -m pytest -m browser
+	$(PY) -m pytest -m "browser and not services"
 
 lint: install-dev ## check style, types, templates and migrations
 	$(PY) -m ruff check .
@@ -64,10 +68,18 @@ $(VENV)/.made:
 
 $(VENV)/.core: requirements.lock | $(VENV)/.made
 	@echo "Installing the packages of requirements.lock (the first time takes about half a minute) …"
-	@$(PIP) -r requirements.lock
+	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock requirements.lock | $(VENV)/.made
-	@echo "Installing the packages of requirements-dev.lock …"
-	@$(PIP) -r requirements-dev.lock
-	@touch $@ $(VENV)/.core
+# Torch stands in no lock file: which build is right depends on the machine. Its version is fixed.
+$(VENV)/.ml: requirements-ml.lock pyproject.toml | $(VENV)/.made
+	@echo "Installing the trainer's packages: requirements-ml.lock and $(TORCH) …"
+	@$(PIP) --require-hashes -r requirements-ml.lock
+	@$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements-ml.lock requirements.lock pyproject.toml | $(VENV)/.made
+	@echo "Installing the packages of requirements-dev.lock and $(TORCH) …"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) $(TORCH)
+	@touch $@ $(VENV)/.core $(VENV)/.ml

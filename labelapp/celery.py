@@ -8,4 +8,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
 
 app = Celery("labelapp")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["labelapp.jobs", "labelapp.labeling", "labelapp.datasets"])
+ROOMS = ("jobs", "generation", "labeling", "datasets", "training", "demo")
+app.autodiscover_tasks([f"labelapp.{room}" for room in ROOMS])

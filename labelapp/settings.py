@@ -1,5 +1,7 @@
 """Every setting, read once. Secrets and addresses come from the environment, or from `var/` as `up` fills it."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,8 @@ DATABASES = {
     }
 }
 ARTIFACT_ROOT = Path(env_str("PREFLOOP_ARTIFACTS", str(VAR_DIR / "artifacts")))
+# Where this machine's workers keep what a run needs while it runs: logs and checkpoints.
+RUN_ROOT = Path(env_str("PREFLOOP_RUNS", str(VAR_DIR / "runs")))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # Bodies of requests (asgi.py) and the files in them are spooled in here: a 1 GB file must not fill a small /tmp.
@@ -153,6 +157,10 @@ STORAGES = {
 }
 
 # --- Background work ----------------------------------------------------------------------------------------------
+# The trainer is another program: it may live in an environment of its own.
+TRAINER_COMMAND = shlex.split(env_str("PREFLOOP_TRAINER", "")) or [sys.executable, "-m", "trainer"]
+# Local folder or hub id of the model that projects are offered to begin from.
+BASE_MODEL = env_str("PREFLOOP_BASE_MODEL", "")
 CELERY_BROKER_URL = broker_url(VAR_DIR)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The Job rows are the truth and the reaper the only redelivery; the two last options keep a lost message from

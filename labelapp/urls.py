@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 from django.urls import include, path
 
-ROOMS = ("accounts", "projects", "jobs", "prompts", "labeling", "datasets", "ops")
+ROOMS = (
+    *("accounts", "projects", "jobs", "prompts", "generation", "labeling", "datasets", "training", "rounds"),
+    *("ops", "demo"),
+)
 
 urlpatterns = [
     path("accounts/", include("allauth.account.urls")),

@@ -1,26 +1,37 @@
 """Rows that tests need, made with as few words as possible."""
 
 import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+from django.utils import timezone
+
 from labelapp.accounts.services import membership_grant
+from labelapp.artifacts.services import artifact_publish
 from labelapp.labeling.ordering import edges_from_ranking
 from labelapp.labeling.services.batches import PromptChoice, tasks_create
 from labelapp.models import (
     Annotation,
     Annotator,
+    Artifact,
     Batch,
     ComparisonTask,
     Completion,
+    Job,
     ModelVersion,
     Project,
     Prompt,
     Protocol,
     Question,
     Role,
+    Run,
+    RunKind,
+    Snapshot,
     User,
 )
+from trainer.snapshots import snapshot_write
 
 
 def protocol_make(project: Project, **fields: Any) -> Protocol:
@@ -122,3 +133,46 @@ def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -
             **fields,
         },
     )
+
+
+def run_make(project: Project, name: str = "First rewards", **fields: Any) -> Run:
+    """A run of a reward model that waits; its snapshot and starting model are only rows."""
+    folder, _ = Artifact.objects.get_or_create(
+        project=project, kind=Artifact.Kind.SNAPSHOT, sha256="0" * 64, name="labels", size=0, is_folder=True
+    )
+    frozen = {"options": {}, "counts": {}, "folder": folder, "as_of": timezone.now()}
+    snapshot, _ = Snapshot.objects.get_or_create(project=project, digest="0" * 64, defaults=frozen)
+    ready = {"kind": ModelVersion.Kind.BASE, "state": ModelVersion.State.READY, "location": "org/base"}
+    start, _ = ModelVersion.objects.get_or_create(project=project, name="base", defaults=ready)
+    job = Job.objects.create(project=project, kind="train", title=f"Reward model: {name}", queue=Job.Queue.COMPUTE)
+    given = {"kind": RunKind.REWARD, "snapshot": snapshot, "start": start, "job": job, "options": {"epochs": 1}}
+    run = Run.objects.create(project=project, name=name, **{**given, **fields})
+    Job.objects.filter(pk=run.job_id).update(payload={"run": run.pk})
+    return run
+
+
+def snapshot_make(project: Project, **fields: Any) -> Snapshot:
+    """A snapshot of one comparison of two completions, whose folder is there."""
+    prompt = prompt_with_completions(project, f"Snapshot {Snapshot.objects.count() + 1}?", 2)
+    ids = list(prompt.completions.order_by("pk").values_list("pk", flat=True))
+    edge = {"i": 0, "j": 1, "outcome": ">", "strength": None, "weight": 1.0}
+    comparison = {
+        **{"comparison": "1", "task": 1, "prompt": prompt.pk, "annotator": "a", "group": "training", "protocol": 1},
+        **{"completions": ids, "edges": [edge], "ranking": [[0], [1]], "weight": 1.0},
+    }
+    tables = {
+        "prompts": [{"prompt": prompt.pk, "messages": prompt.messages, "split": prompt.split,
+                     "source": "", "language": "", "tags": []}],
+        "completions": [{"completion": pk, "prompt": prompt.pk, "model": "tiny-1", "text": "", "finish_reason": ""}
+                        for pk in ids],
+        "comparisons": [comparison],
+    }  # fmt: skip
+    counts = {"labels": 1, "edges": {"strict": 1, "ties": 0}, "splits": {}, "left_out": {}}
+    as_of = timezone.now()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "snapshot")
+        described = {"protocols": {}, "annotators": {"a": {"kind": "external", "group": "training"}}}
+        manifest = snapshot_write(path, options={}, tables=tables, as_of=as_of.isoformat(), counts=counts, **described)
+        artifact = artifact_publish(path=path, project=project, kind=Artifact.Kind.SNAPSHOT, name="snapshot")
+    made = {"digest": manifest["digest"], "counts": manifest["counts"], "folder": artifact, "as_of": as_of}
+    return Snapshot.objects.create(project=project, **{"options": {}, **made, **fields})

@@ -14,7 +14,7 @@ ROOMS = [
     *["datasets", "training", "rounds", "ops", "demo"],
 ]
 # Pages may read from any room; wiring and the command line start what there is.
-DOORS = {"views.py", "batch_views.py", "api.py"}
+DOORS = {"views.py", "batch_views.py", "snapshot_views.py", "api.py"}
 
 BLOCKED = """
 import importlib, sys
@@ -30,9 +30,11 @@ for name in {names!r}:
 
 
 def modules(package: str) -> list[str]:
-    """Every module of a package, by name."""
+    """Every module of a package, by name. A folder without `__init__.py` holds scripts, which nothing imports."""
     names = []
     for path in sorted((ROOT / package).rglob("*.py")):
+        if not path.with_name("__init__.py").exists():
+            continue
         parts = path.relative_to(ROOT).with_suffix("").parts
         names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return names

@@ -31,15 +31,21 @@ from labelapp.models import (
     Invitation,
     Job,
     Membership,
+    ModelVersion,
     Project,
     Prompt,
     Protocol,
     Role,
+    Round,
+    Run,
     Seat,
+    Snapshot,
     User,
 )
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
 from labelapp.projects.specs import ProtocolSpec, QuestionSpec
+from labelapp.rounds.options import RoundOptions
+from labelapp.rounds.services import round_start
 from tests import factories
 from tests.projects.protocol_fields import posted
 
@@ -54,6 +60,8 @@ REVIEWERS: Answers = (302, 404, 403, 200, 200)
 ADMINS: Answers = (302, 404, 403, 403, 200)
 ADMINS_DO: Answers = (302, 404, 403, 403, 302)
 ADMINS_ERR: Answers = (302, 404, 403, 403, 422)
+ADMINS_400: Answers = (302, 404, 403, 403, 400)
+"""The fixed batch has no panel."""
 HOLDER: Answers = (302, 404, 200, 404, 404)
 """The fixed task is held by lena."""
 TO_THE_TASK: Answers = (302, 302, 302, 302, 302)
@@ -91,6 +99,39 @@ class World:
         Job.objects.create(
             project=self.project, kind=BUILD, state=Job.State.FAILED, finished_at=timezone.now(), payload=payload
         )
+        return {}
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """One comparison, frozen."""
+        return factories.snapshot_make(self.project)
+
+    @cached_property
+    def run(self) -> Run:
+        """A run that waits; its starting model is the model of the addresses."""
+        return factories.run_make(self.project)
+
+    @cached_property
+    def sampling(self) -> Job:
+        """A sampling that waits."""
+        payload = {"models": [], "choice": {}, "options": {}}
+        return Job.objects.create(project=self.project, kind="sample", title="Sampling", payload=payload)
+
+    @cached_property
+    def round(self) -> Round:
+        """A round of which nothing is done; the step of the addresses is its first."""
+        return round_start(
+            project=self.project, policy=self.run.start, options=RoundOptions(prompts=2), created_by=self.omar
+        )
+
+    def failed_run(self) -> dict[str, str]:
+        """The run's job ended badly; the form that resumes it has no fields."""
+        Job.objects.filter(pk=self.run.job_id).update(state=Job.State.FAILED, finished_at=timezone.now())
+        return {}
+
+    def ready_reward_model(self) -> dict[str, str]:
+        """The model of the addresses is a reward model; the form that has it score has no fields."""
+        ModelVersion.objects.filter(pk=self.run.start_id).update(kind=ModelVersion.Kind.REWARD)
         return {}
 
     def slip(self) -> dict[str, str]:
@@ -145,6 +186,11 @@ PAGES: dict[str, list[Visit]] = {
     # prompts
     "prompts": [get(REVIEWERS)],
     "prompt": [get(REVIEWERS)],
+    # generation
+    "samplings": [get(REVIEWERS)],
+    "sampling": [get(REVIEWERS)],
+    "sampling_create": [get(ADMINS), post(ADMINS_ERR)],
+    "model_create": [get(ADMINS), post(ADMINS_ERR)],
     # labeling
     "label": [get(MEMBERS)],
     "label_waiting": [get((302, 404, 286, 286, 286))],
@@ -167,6 +213,28 @@ PAGES: dict[str, list[Visit]] = {
     "imports": [get(ADMINS)],
     "import_upload": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
     "import_rejects": [get(ADMINS)],
+    "snapshots": [get(REVIEWERS)],
+    "snapshot": [get(REVIEWERS)],
+    "snapshot_manifest": [get(REVIEWERS)],
+    "snapshot_diff": [get(REVIEWERS)],
+    "snapshot_create": [get(ADMINS), post(ADMINS_ERR, {"combine": ""})],
+    # training
+    "runs": [get(REVIEWERS)],
+    "run_create": [get(ADMINS), post(ADMINS_ERR)],
+    "run": [get(REVIEWERS)],
+    "run_progress": [get(REVIEWERS)],
+    "run_resume": [post(ADMINS_DO, World.failed_run)],
+    "models": [get(REVIEWERS)],
+    "model": [get(REVIEWERS)],
+    "model_score": [post(ADMINS_DO, World.ready_reward_model)],
+    # rounds
+    "rounds": [get(REVIEWERS)],
+    "round_create": [get(ADMINS), post(ADMINS_ERR)],
+    "round": [get(REVIEWERS)],
+    "round_progress": [get(REVIEWERS)],
+    "round_step": [post(ADMINS_DO)],
+    # demo
+    "panel_label": [post(ADMINS_400)],
     # ops
     "health": [get(OPEN)],
 }
@@ -180,6 +248,12 @@ PKS: dict[str, Callable[[World], int]] = {
     "task": lambda world: world.seat.task_id,
     "job": lambda world: world.job.pk,
     "import": lambda world: world.job.pk,
+    "snapshot": lambda world: world.snapshot.pk,
+    "run": lambda world: world.run.pk,
+    "model": lambda world: world.run.start_id,
+    "sampling": lambda world: world.sampling.pk,
+    "round": lambda world: world.round.number,
+    "panel": lambda world: world.batch.pk,
 }
 """The row of an address with a pk, by the first word of its name."""
 
@@ -225,7 +299,7 @@ def browsers(client_of: Callable[[User], Client], stan: User, lena: User, rita: 
 
 def address(name: str, world: World) -> str:
     """Where the page is in this world."""
-    known = {"slug": world.project.slug, "secret": world.secret}
+    known = {"slug": world.project.slug, "secret": world.secret, "step": "sample"}
     arguments = PATTERNS[name].pattern.converters
     kwargs = {key: known[key] if key in known else PKS[name.split("_")[0]](world) for key in arguments}
     return reverse(name, kwargs=kwargs)

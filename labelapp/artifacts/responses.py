@@ -8,14 +8,20 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import FileResponse, HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
-from labelapp.artifacts.services import BLOCK, artifact_localise
+from labelapp.artifacts.blobs import BLOCK
+from labelapp.artifacts.services import artifact_localise
+from labelapp.errors import DomainError
 from labelapp.models import Artifact
 
 CONTENT_TYPE = "application/octet-stream"
 
 
 def artifact_response(request: HttpRequest, artifact: Artifact) -> StreamingHttpResponse:
-    """The content as a download, in constant memory. Raises DomainError when it is gone or damaged."""
+    """The content as a download, in constant memory. Raises DomainError when it is gone, damaged, or a
+    folder.
+    """
+    if artifact.is_folder:
+        raise DomainError(f"“{artifact.name}” is a folder, not a file; it cannot be downloaded as one.")
     path = artifact_localise(artifact)
     if not isinstance(request, ASGIRequest):
         return FileResponse(path.open("rb"), as_attachment=True, filename=artifact.name, content_type=CONTENT_TYPE)

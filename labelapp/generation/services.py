@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 from django.db import connection, transaction
 
 from labelapp.generation.content import HUMAN, CompletionContent
-from labelapp.models import Completion, ModelVersion, Project
+from labelapp.models import Completion, Job, ModelVersion, Project
 from labelapp.prompts.services import Imported
+from trainer.records import SampleLine
 
 INSERT = """
 INSERT INTO labelapp_completion (prompt_id, model_version_id, text, text_hash, source_key, sampling, seed, created_at)
@@ -19,6 +20,7 @@ FROM json_to_recordset(%s::json) AS given(
 ON CONFLICT (prompt_id, model_version_id, source_key) DO NOTHING
 RETURNING prompt_id, model_version_id, source_key, text_hash, id
 """
+FINISH_REASONS = ("stop", "length")
 Key = tuple[int, int, str]
 """Prompt, model version and source key: together they are a completion's identity."""
 
@@ -62,6 +64,39 @@ def completions_import(*, completions: Sequence[CompletionContent]) -> Imported:
         more, more_new = _upsert(reused)
         found, new = found | more, new + more_new
     return Imported([found[_key(row)].id for row in rows], new)
+
+
+@transaction.atomic
+def completions_ingest(
+    *, job: Job, model_version: ModelVersion, sampling: Mapping[str, Any], lines: Sequence[SampleLine]
+) -> None:
+    """Take in what a sampling job drew from a model. A completion that is there stays, so lines may come again.
+
+    Must be called with the project's lock, which keeps whoever reads up to the newest row from passing over these.
+    """
+    Completion.objects.bulk_create(
+        [_sampled(job, model_version, sampling, line) for line in lines], ignore_conflicts=True, batch_size=1_000
+    )
+
+
+def _sampled(job: Job, model_version: ModelVersion, sampling: Mapping[str, Any], line: SampleLine) -> Completion:
+    text = _storable(line["text"])
+    return Completion(
+        prompt_id=line["prompt"],
+        model_version=model_version,
+        text=text,
+        text_hash=hashlib.sha256(text.encode()).hexdigest(),
+        source_key=f"{job.pk}:{line['index']}",
+        sampling=sampling,
+        seed=line["seed"],
+        finish_reason=line["finish_reason"] if line["finish_reason"] in FINISH_REASONS else "",
+        sampled_by=job,
+    )
+
+
+def _storable(text: str) -> str:
+    """The text as the database can hold it: no NUL, and no half of a character."""
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _row(completion: CompletionContent) -> _Row:

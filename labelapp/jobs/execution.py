@@ -2,11 +2,12 @@
 
 import logging
 import traceback
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
 from labelapp.errors import DomainError
-from labelapp.jobs.registry import JobCancelledError, JobFailedError, JobLostError, JobRun, handler_for
+from labelapp.jobs.registry import JobCancelledError, JobFailedError, JobLostError, JobRetryError, JobRun, handler_for
 from labelapp.jobs.services import job_fail, job_finish, job_retry, job_stop
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,11 @@ def job_execute(run: JobRun) -> None:
     except JobCancelledError:
         job_stop(run)
     except (OperationalError, InterfaceError):
-        _retry(run)
+        log.exception("Job %s lost the database in attempt %s", run.job.pk, run.attempt)
+        _retry(run, error=_trace())
+    except JobRetryError as error:
+        log.warning("Job %s, attempt %s: %s", run.job.pk, run.attempt, error.happened)
+        _retry(run, error="", happened=error.happened, last_message=error.message, result=error.result)
     except JobFailedError as error:
         job_fail(run, message=error.message, result=error.result)
     except DomainError as error:
@@ -36,12 +41,10 @@ def job_execute(run: JobRun) -> None:
         job_finish(run, result=result)
 
 
-def _retry(run: JobRun) -> None:
-    """The database failed us. Where it still cannot be told, the job stays as it is until the reaper finds it."""
-    log.exception("Job %s lost the database in attempt %s", run.job.pk, run.attempt)
-    error = _trace()
+def _retry(run: JobRun, **told: Any) -> None:
+    """Let another attempt go on. Where the database cannot be told, the job stays as it is for the reaper to find."""
     try:
-        job_retry(run, error=error)
+        job_retry(run, **told)
     except (OperationalError, InterfaceError):
         log.warning("Job %s is left to the reaper", run.job.pk)
 

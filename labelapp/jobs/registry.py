@@ -41,6 +41,17 @@ class JobFailedError(DomainError):
         self.result = result
 
 
+class JobRetryError(JobFailedError):
+    """The attempt ended badly, but what it saved is whole: the next one goes on, unless this was the last.
+
+    `happened` is told while the job waits for it; the message says besides what to do when all attempts ended so.
+    """
+
+    def __init__(self, happened: str, advice: str, result: Mapping[str, object]) -> None:
+        super().__init__(f"{happened} {advice}", result)
+        self.happened = happened
+
+
 def job_handler(kind: str) -> Callable[[HandlerT], HandlerT]:
     """Register the decorated function as the one that does jobs of this kind; it returns the job's result."""
 

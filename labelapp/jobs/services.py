@@ -123,16 +123,28 @@ def job_stop(run: JobRun) -> bool:
     return _transition(run.job.pk, State.CANCELLED, Q(attempt=run.attempt), message="Stopped. What was saved stays.")
 
 
-def job_retry(run: JobRun, *, error: str) -> bool:
-    """The attempt met trouble that may pass. The job waits for the next attempt, or fails after its last. False as
+def job_retry(
+    run: JobRun,
+    *,
+    error: str,
+    happened: str = "Something went wrong on the way.",
+    last_message: str = "",
+    result: Mapping[str, object] | None = None,
+) -> bool:
+    """The attempt met trouble that may pass. The job waits for the next attempt, or fails after its last, unless
+    somebody asked it to stop.
+
+    People are told what happened while it waits, and the last message, with the result, once it has failed. False as
     `job_finish`.
     """
+    if Job.objects.filter(pk=run.job.pk, cancel_requested=True).exists():
+        return job_stop(run)
     if run.attempt >= run.job.max_attempts:
-        return job_fail(run, message=_worn_out(run.job), error=error)
-    message = "Something went wrong on the way; the job waits to be continued."
-    return _transition(
-        run.job.pk, State.QUEUED, Q(attempt=run.attempt), heartbeat_at=Now(), message=message, error=_storable(error)
-    )
+        message = f"Given up after {run.attempt} attempts. {last_message}" if last_message else _worn_out(run.job)
+        return job_fail(run, message=message, error=error, result=result)
+    message = f"{happened} The job waits to be continued."
+    changes = {"message": _storable(message)[:MESSAGE_LIMIT], "error": _storable(error)}
+    return _transition(run.job.pk, State.QUEUED, Q(attempt=run.attempt), heartbeat_at=Now(), **changes)
 
 
 @transaction.atomic

@@ -135,9 +135,9 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
         .values_list("batch", "pk__count")
     )
     seats = {
-        row["pool__batch"]: row
-        for row in Seat.objects.filter(pool__batch__in=ids)
-        .values("pool__batch")
+        row["task__batch"]: row
+        for row in Seat.objects.filter(task__batch__in=ids)
+        .values("task__batch")
         .annotate(
             seats=Count("pk"),
             held=Count("pk", filter=Q(state=Seat.State.HELD)),

@@ -8,6 +8,8 @@ from labelapp.models.jobs import Job
 from labelapp.models.people import Annotator, Invitation, Membership, Role, User
 from labelapp.models.projects import Project, Protocol, Question
 from labelapp.models.prompts import Prompt
+from labelapp.models.rounds import Round
+from labelapp.models.snapshots import AnnotatorKey, Snapshot
 from labelapp.models.tasks import (
     Batch,
     ComparisonTask,
@@ -18,15 +20,18 @@ from labelapp.models.tasks import (
     TaskCompletion,
     TaskSkip,
 )
+from labelapp.models.training import CompletionScore, Run, RunEvent, RunKind
 
 __all__ = [
     "Annotation",
     "Annotator",
+    "AnnotatorKey",
     "Artifact",
     "AuditEntry",
     "Batch",
     "ComparisonTask",
     "Completion",
+    "CompletionScore",
     "Demonstration",
     "Draft",
     "Invitation",
@@ -40,8 +45,13 @@ __all__ = [
     "Question",
     "Rating",
     "Role",
+    "Round",
+    "Run",
+    "RunEvent",
+    "RunKind",
     "Seat",
     "SeatCursor",
+    "Snapshot",
     "TaskCompletion",
     "TaskSkip",
     "User",

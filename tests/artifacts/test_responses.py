@@ -8,8 +8,9 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
+from labelapp.artifacts.blobs import BLOCK
 from labelapp.artifacts.responses import artifact_response
-from labelapp.artifacts.services import BLOCK, artifact_localise, artifact_write
+from labelapp.artifacts.services import artifact_localise, artifact_write
 from labelapp.errors import DomainError
 from labelapp.models import Artifact, Project
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from labelapp.artifacts.services import INCOMING_LIFETIME, _said, artifact_localise, artifact_publish, artifact_write
+from labelapp.artifacts.blobs import INCOMING_LIFETIME
+from labelapp.artifacts.services import _said, artifact_localise, artifact_publish, artifact_write
 from labelapp.errors import DomainError
 from labelapp.models import Artifact, Project
 

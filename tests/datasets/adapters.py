@@ -55,6 +55,7 @@ def oasst_row(group: dict[str, Any]) -> dict[str, Any]:
         "id": group["id"],
         "messages": [{"role": ROLES[turn["role"]], "content": turn["text"]} for turn in group["context"]],
         "source": "OpenAssistant",
+        "author": group["tree_id"],  # what stands in one tree stays in one split
         "language": "en",
         "completions": [
             {

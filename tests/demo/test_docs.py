@@ -9,6 +9,8 @@ from django.conf import settings
 
 from labelapp.datasets.rows import row_parse
 from labelapp.demo.seed import demo_seed
+from labelapp.models import Job, Project
+from tests.factories import prompt_make, run_make
 
 ROOT = Path(settings.BASE_DIR)
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,8 +61,21 @@ def test_the_example_of_a_row_can_be_imported() -> None:
 @pytest.mark.django_db
 def test_the_example_of_reading_labels_runs(capsys: pytest.CaptureFixture[str]) -> None:
     demo_seed()
-    example = next(block for block in blocks("docs/ml-engineers.md") if block.startswith("from labelapp.models"))
+    example = next(
+        block for block in blocks("docs/ml-engineers.md") if block.startswith("from labelapp.models import Annotation")
+    )
     exec(example)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) > 50
     assert all(re.match(r"(train|validation|test) ", line) for line in printed)
+
+
+@pytest.mark.django_db
+def test_the_examples_of_sampling_and_training_start_jobs(project: Project) -> None:
+    run_make(project, "earlier")
+    prompt_make(project)
+    examples = [block for block in blocks("docs/ml-engineers.md") if "created_by=None" in block]
+    for example in examples:
+        exec(example.replace('"demo"', f'"{project.slug}"'))
+    kinds = sorted(Job.objects.exclude(title="Reward model: earlier").values_list("kind", flat=True))
+    assert kinds == ["sample", "train"]

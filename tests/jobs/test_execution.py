@@ -8,8 +8,8 @@ from django.db import OperationalError, connection, transaction
 from labelapp.errors import DomainError
 from labelapp.jobs import tasks
 from labelapp.jobs.execution import job_execute
-from labelapp.jobs.registry import HANDLERS, Handler, JobFailedError, JobRun, job_handler
-from labelapp.jobs.services import job_cancel, job_progress
+from labelapp.jobs.registry import HANDLERS, Handler, JobFailedError, JobRetryError, JobRun, job_handler
+from labelapp.jobs.services import job_cancel, job_claim, job_progress
 from labelapp.models import Job, Project, Prompt, User
 from tests import factories
 from tests.jobs.test_services import steal
@@ -52,6 +52,32 @@ def test_a_failure_can_keep_a_result(run: JobRun) -> None:
 
     job = outcome(run, handler)
     assert (job.state, job.message, job.result) == (State.FAILED, "Half-way only.", {"height": 3})
+
+
+def stumble(run: JobRun) -> Mapping[str, object]:
+    raise JobRetryError("A root was in the way.", "Take another path.", {"height": 3})
+
+
+def test_what_may_pass_is_tried_again(run: JobRun) -> None:
+    job = outcome(run, stumble)
+    assert (job.state, job.attempt, job.result) == (State.QUEUED, 1, {})
+    assert job.message == "A root was in the way. The job waits to be continued."
+    again = job_claim(job.pk)
+    assert again is not None
+    assert outcome(again, lambda run: {"height": 9}).result == {"height": 9}
+
+
+def test_what_does_not_pass_fails_with_advice(run: JobRun) -> None:
+    run.job.max_attempts = run.attempt
+    job = outcome(run, stumble)
+    assert (job.state, job.result) == (State.FAILED, {"height": 3})
+    assert job.message == "Given up after 1 attempts. A root was in the way. Take another path."
+
+
+def test_a_stumble_of_an_old_attempt_changes_nothing(run: JobRun) -> None:
+    steal(run)
+    job = outcome(run, stumble)
+    assert (job.state, job.attempt, job.message) == (State.RUNNING, 2, "")
 
 
 def test_a_surprise_keeps_its_last_words(run: JobRun) -> None:

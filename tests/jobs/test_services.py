@@ -226,3 +226,10 @@ def test_only_declared_transitions_happen(job: Job, source: State, target: State
     assert _transition(job.pk, target) == (target in ALLOWED[source])
     job.refresh_from_db()
     assert job.state == (target if target in ALLOWED[source] else source)
+
+
+def test_retry_stops_where_somebody_asked_to_stop(run: JobRun, omar: User) -> None:
+    job_cancel(job=run.job, actor=omar)
+    assert job_retry(run, error="The database went away.")
+    run.job.refresh_from_db()
+    assert run.job.state == State.CANCELLED

@@ -6,6 +6,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from labelapp.labeling.seating import seating_new
+from labelapp.labeling.services.annotations import draft_save
 from labelapp.labeling.services.seats import (
     LEASE,
     LEASE_CAP,
@@ -13,9 +15,10 @@ from labelapp.labeling.services.seats import (
     seat_take,
     seat_transition,
     seats_expire,
+    seats_return,
     task_skip,
 )
-from labelapp.models import Annotator, Batch, Pool, Project, Protocol, Seat, SeatCursor, TaskSkip
+from labelapp.models import Annotator, Batch, Draft, Pool, Project, Protocol, Seat, SeatCursor, TaskSkip
 from tests.factories import batch_with_tasks, labeler_make
 
 
@@ -337,6 +340,36 @@ def test_opting_out_gives_back_what_is_held(annotator: Annotator, project: Proje
     Annotator.objects.filter(pk=annotator.pk).update(accepts_sensitive=[])
     assert seat_take(annotator_id=annotator.pk) is None
     assert Seat.objects.get().state == Seat.State.OPEN
+
+
+def test_returning_keeps_the_draft_and_may_bring_the_task_back(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=1)
+    held = seat_take(annotator_id=annotator.pk)
+    assert held is not None
+    assert annotator.user is not None
+    seating = seating_new(task_id=held.task_id, annotator_id=annotator.pk, seat=held, draft=None)
+    draft_save(seating=seating, content={"ranking": "A B"}, revision=1)
+    assert seats_return(user=annotator.user, batch=batch) == 1
+    assert seats_return(user=annotator.user, batch=batch) == 0
+    assert Draft.objects.get().content == {"ranking": "A B"}
+    again = seat_take(annotator_id=annotator.pk)
+    assert again is not None
+    assert again.task_id == held.task_id
+
+
+def test_returning_leaves_other_batches_and_other_people(
+    annotator: Annotator, project: Project, protocol: Protocol
+) -> None:
+    batch = batch_with_tasks(project, protocol, tasks=2)
+    other = labeler_make(project, "mia")
+    assert seat_take(annotator_id=annotator.pk)
+    assert seat_take(annotator_id=other.pk)
+    assert annotator.user is not None
+    assert seats_return(user=annotator.user, batch=batch_with_tasks(project, protocol, tasks=1)) == 0
+    assert seats_return(user=annotator.user, batch=batch) == 1
+    assert Seat.objects.get(state=Seat.State.HELD).annotator == other
 
 
 def test_a_seat_moves_only_along_its_states(annotator: Annotator, project: Project, protocol: Protocol) -> None:

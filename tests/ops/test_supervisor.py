@@ -14,10 +14,11 @@ from labelapp.ops.supervisor import StopRequestedError, Supervisor
 from tests.ops.processes import eventually, lives, python
 
 SUPERVISE = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from labelapp.ops.children import Program
 from labelapp.ops.supervisor import Supervisor
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have used nohup
 with Supervisor(sys.stdout) as supervisor:
     for stage, code in enumerate(sys.argv[1:]):
         command = (sys.executable, "-c", code)

@@ -25,7 +25,9 @@ class Stack:
     def __init__(self, var: Path) -> None:
         self.var, self.port = var, free_port()
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.environment = {**kept, "PREFLOOP_VAR": str(var), "PYTHONUNBUFFERED": "1"}
+        # Trainers with a thread for each core are slow to a standstill where others want the cores too.
+        quick = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        self.environment = {**kept, "PREFLOOP_VAR": str(var), **quick}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -66,7 +68,7 @@ class Stack:
         """Processes below `up` whose command line holds the word."""
         assert self.process is not None
         family = _family(self.process.pid) - {self.process.pid}
-        return [pid for pid in family if word in _command(pid)]
+        return [pid for pid in family if word in command_of(pid)]
 
     def kill(self, word: str) -> int:
         """SIGKILL all of them at once; returns how many there were."""
@@ -98,7 +100,8 @@ def _family(root: int) -> set[int]:
     return family
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """The command line of a process; empty when it has ended."""
     try:
         return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

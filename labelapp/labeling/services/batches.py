@@ -63,6 +63,7 @@ class PromptChoice:
     source: str = ""
     tags: list[str] = field(default_factory=list)
     model_versions: list[int] = field(default_factory=list)
+    sampled_by: int | None = None
     limit: int | None = None
     newest_prompt: int | None = None
     newest_completion: int | None = None
@@ -218,6 +219,8 @@ def _completions(choice: PromptChoice) -> QuerySet[Completion]:
     completions = Completion.objects.all()
     if choice.model_versions:
         completions = completions.filter(model_version__in=choice.model_versions)
+    if choice.sampled_by is not None:
+        completions = completions.filter(sampled_by=choice.sampled_by)
     if choice.newest_completion is not None:
         completions = completions.filter(pk__lte=choice.newest_completion)
     return completions

@@ -9,7 +9,7 @@ from django.db.models.functions import Greatest, Least, Now
 from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
-from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip, User
 
 LEASE = timedelta(minutes=5)
 # A lease is renewed only while somebody works: input within this time, and no longer than the cap at a stretch.
@@ -136,6 +136,16 @@ def task_skip(*, annotator_id: int, task: ComparisonTask, reason: TaskSkip.Reaso
     TaskSkip.objects.get_or_create(task=task, annotator=annotator, defaults={"reason": reason, "note": note[:500]})
     Draft.objects.filter(task=task, annotator=annotator).delete()
     seat_transition(Seat.objects.filter(task=task, annotator=annotator), Seat.State.OPEN)
+
+
+@transaction.atomic
+def seats_return(*, user: User, batch: Batch) -> int:
+    """Give back what somebody holds in a batch without passing on it: anybody may get it, they too. Counts the seats.
+
+    What they have entered stays as their draft.
+    """
+    held = Seat.objects.filter(annotator__user=user, pool__batch=batch, state=Seat.State.HELD)
+    return seat_transition(held, Seat.State.OPEN)
 
 
 def drafts_forget() -> int:

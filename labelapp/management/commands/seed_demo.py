@@ -1,4 +1,4 @@
-"""`manage.py seed_demo`: make the demo project, once; or say who can sign in to it."""
+"""`manage.py seed_demo`: make the demo's two projects, once; or say who can sign in to them."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from labelapp.demo.accounts import accounts_path, accounts_table
+from labelapp.demo.notes import notes_seed
 from labelapp.demo.seed import NAME, demo_seed
 from labelapp.errors import DomainError
 
@@ -13,7 +14,7 @@ from labelapp.errors import DomainError
 class Command(BaseCommand):
     """Thin: what the demo is stands in `labelapp/demo/`."""
 
-    help = "Make the demo project with its accounts, unless it was made before."
+    help = "Make the demo's projects with their accounts, unless they were made before."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare --print-accounts."""
@@ -26,9 +27,12 @@ class Command(BaseCommand):
             return
         try:
             accounts = demo_seed()
+            notes = notes_seed()
         except (DomainError, OSError) as error:
-            raise CommandError(f"{error} Nothing of the demo was kept.") from error
-        if accounts is None:
-            self.stdout.write("The demo was made before; nothing is changed.")
-        else:
+            raise CommandError(f"{error} Nothing half-made was kept.") from error
+        if accounts:
             self.stdout.write(f"Made the project “{NAME}”. Its accounts and their passwords are in {accounts_path()}.")
+        if notes:
+            self.stdout.write(f"Made the project “{notes.name}”, in which a small model learns.")
+        if not accounts and not notes:
+            self.stdout.write("The demo was made before; nothing is changed.")

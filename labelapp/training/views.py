@@ -1,0 +1,143 @@
+"""Pages of runs and models, for admins (and to look at, for reviewers)."""
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from labelapp.accounts.access import membership_for
+from labelapp.errors import DomainError
+from labelapp.models import ModelVersion, Role, Run, RunKind
+from labelapp.training import scoring, services
+from labelapp.training.forms import RunForm, ScoreForm
+from labelapp.training.selectors import flat, lineage_of, models_of, run_version, run_view, runs_of, scores_of
+
+PAGE_SIZE = 25
+STOP_POLLING = 286
+"""The status that tells htmx to ask no more."""
+
+
+@require_GET
+def runs(request: HttpRequest, slug: str) -> HttpResponse:
+    """The project's runs, newest first."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    page = Paginator(runs_of(membership.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "training/runs.html", {"membership": membership, "page_obj": page})
+
+
+@require_http_methods(["GET", "POST"])
+def run_create(request: HttpRequest, slug: str) -> HttpResponse:
+    """Start a run; `?kind=` says which kind the form is for."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    kind = _kind(request.GET.get("kind", RunKind.REWARD))
+    initial = {name: request.GET[name] for name in ("snapshot", "start") if request.GET.get(name, "").isdigit()}
+    form = RunForm(
+        request.POST if request.method == "POST" else None, initial=initial, project=membership.project, kind=kind
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = services.run_start(
+                project=membership.project,
+                kind=kind,
+                name=form.cleaned_data["name"],
+                snapshot=form.cleaned_data["snapshot"],
+                start=form.cleaned_data["start"],
+                reference=form.cleaned_data.get("reference"),
+                options=form.options(),
+                created_by=membership.user,
+            )
+        except DomainError as error:
+            form.add_error(None, error.message)
+        else:
+            return redirect("run", slug=slug, pk=made.pk)
+    context = {"membership": membership, "form": form, "kind": kind, "kinds": RunKind.choices}
+    return render(request, "training/run_create.html", context, status=422 if form.errors else 200)
+
+
+@require_GET
+def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One run: how far it is, what it measures, what it was made from."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    found = get_object_or_404(runs_of(membership.project).select_related("reference"), pk=pk)
+    context = {
+        "membership": membership,
+        "view": run_view(found),
+        "run": found,
+        "version": run_version(found),
+        "options": flat(found.options),
+        "config": flat(found.config.get("resolved", {})),
+    }
+    return render(request, "training/run.html", context)
+
+
+@require_GET
+def run_progress(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The changing part of a run's page, for polling: 204 when it has not changed, 286 when it never will again."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    found = get_object_or_404(runs_of(membership.project), pk=pk)
+    version = run_version(found)
+    if request.GET.get("seen") == version and not found.job.is_finished:
+        return HttpResponse(status=204)
+    context = {"membership": membership, "view": run_view(found), "run": found, "version": version}
+    status = STOP_POLLING if found.job.is_finished else 200
+    return render(request, "training/progress.html", context, status=status)
+
+
+@require_POST
+def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Go on with a run that failed or was stopped."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    found = get_object_or_404(Run, pk=pk, project=membership.project)
+    services.run_resume(run=found, actor=membership.user)
+    messages.success(request, f"“{found.name}” goes on from its last checkpoint.")
+    return redirect("run", slug=slug, pk=pk)
+
+
+@require_GET
+def models(request: HttpRequest, slug: str) -> HttpResponse:
+    """The project's models and other writers of completions, newest first."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    page = Paginator(models_of(membership.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "training/models.html", {"membership": membership, "page_obj": page})
+
+
+@require_GET
+def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One model: where it came from, what came from it."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    found = get_object_or_404(models_of(membership.project).select_related("weights"), pk=pk)
+    made_by = runs_of(membership.project).filter(result=found).first()
+    context = {
+        "membership": membership,
+        "model": found,
+        "made_by": made_by,
+        "lineage": lineage_of(found),
+        "children": found.children.order_by("pk"),
+        "metrics": flat(dict(sorted(made_by.report.get("metrics", {}).items()))) if made_by else [],
+        "config": flat(made_by.options) if made_by else [],
+        "scores": scores_of(found),
+        "can_score": found.kind == ModelVersion.Kind.REWARD and found.state == ModelVersion.State.READY,
+        "form": ScoreForm(project=membership.project),
+    }
+    return render(request, "training/model.html", context)
+
+
+@require_POST
+def model_score(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Have a reward model score completions."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    found = get_object_or_404(ModelVersion, pk=pk, project=membership.project)
+    form = ScoreForm(request.POST, project=membership.project)
+    if not form.is_valid():
+        raise DomainError("Choose one of the project's batches, or all completions.")
+    job = scoring.completions_score(
+        reward=found, batch=form.cleaned_data["batch"], project=membership.project, created_by=membership.user
+    )
+    return redirect("job", pk=job.pk)
+
+
+def _kind(value: str) -> RunKind:
+    if value not in RunKind.values:
+        raise Http404
+    return RunKind(value)

@@ -1,0 +1,397 @@
+"""Freezing labels: which are taken, how they look, and that a snapshot is what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
+from labelapp.datasets.freeze_options import FreezeOptions
+from labelapp.datasets.snapshots import snapshot_freeze, snapshot_localise
+from labelapp.errors import DomainError
+from labelapp.models import (
+    Annotation,
+    Annotator,
+    AnnotatorKey,
+    Artifact,
+    AuditEntry,
+    Batch,
+    ComparisonTask,
+    Demonstration,
+    Job,
+    ModelVersion,
+    Project,
+    Protocol,
+    Rating,
+    Round,
+    Snapshot,
+    TaskCompletion,
+    User,
+)
+from tests import factories
+from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze, frozen, left_out, split_change
+
+
+@pytest.fixture(autouse=True)
+def _folders(settings: Settings, tmp_path: Path) -> None:
+    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
+
+
+@pytest.fixture
+def batch(project: Project, protocol: Protocol) -> Batch:
+    return batch_labelled_elsewhere(project, protocol, tasks=2, k=3)
+
+
+@pytest.fixture
+def task(batch: Batch) -> ComparisonTask:
+    return batch.tasks.earliest("pk")
+
+
+@pytest.fixture
+def crowd(project: Project) -> list[Annotator]:
+    return [factories.external_make(project, f"crowd-{number}") for number in range(3)]
+
+
+def test_a_label_becomes_a_row(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
+    annotation = factories.annotation_make(task, crowd[0], ranking=[[2], [0, 1]])
+    snapshot = frozen(project)
+    [row] = snapshot.comparisons
+    key = AnnotatorKey.objects.get(annotator=crowd[0]).key
+    ids = list(TaskCompletion.objects.filter(task=task).order_by("slot").values_list("completion", flat=True))
+    assert row == {
+        "comparison": f"{task.pk:012d}-{annotation.pk:012d}",
+        "task": task.pk,
+        "prompt": task.prompt_id,
+        "annotator": key,
+        "group": "training",
+        "protocol": task.batch.protocol_id,
+        "completions": ids,
+        "edges": [
+            {"i": 2, "j": 0, "outcome": ">", "strength": None, "weight": 1.0},
+            {"i": 2, "j": 1, "outcome": ">", "strength": None, "weight": 1.0},
+            {"i": 0, "j": 1, "outcome": "=", "strength": None, "weight": 1.0},
+        ],
+        "ranking": [[2], [0, 1]],
+        "weight": 1.0,
+    }
+    assert snapshot.prompts[task.prompt_id]["messages"] == task.prompt.messages
+    assert sorted(snapshot.completions) == sorted(ids)
+    assert snapshot.manifest["annotators"] == {key: {"kind": "external", "group": "training"}}
+    described = snapshot.manifest["protocols"][str(task.batch.protocol_id)]
+    assert (described["name"], described["version"], described["scale"]["likert_points"]) == ("Helpfulness", 1, 7)
+    assert [question["key"] for question in described["questions"]] == ["harmful", "constraint", "ambiguous"]
+
+
+def test_nobody_is_named(project: Project, task: ComparisonTask, annotator: Annotator, tmp_path: Path) -> None:
+    factories.annotation_make(task, annotator, surplus=False)
+    path = snapshot_localise(Snapshot.objects.get(pk=freeze(project).result["snapshot"]))
+    content = b"".join(file.read_bytes() for file in path.iterdir()).lower()
+    assert b"lena" not in content
+    assert AnnotatorKey.objects.get().key.encode() in (path / "manifest.json").read_bytes()
+
+
+def test_counts_say_what_is_in_it(project: Project, batch: Batch, crowd: list[Annotator]) -> None:
+    for task in batch.tasks.all():
+        factories.annotation_make(task, crowd[0], ranking=[[0], [1, 2]])
+    counts = frozen(project).manifest["counts"]
+    assert counts["edges"] == {"strict": 4, "ties": 2}
+    assert counts["splits"] == {
+        name: {"train": n} for name, n in {"comparisons": 2, "completions": 6, "prompts": 2}.items()
+    }
+    assert (counts["labels"], counts["left_out"], counts["comparisons"]) == (2, {}, 2)
+
+
+def test_a_correction_counts_and_what_it_corrects_does_not(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    first = factories.annotation_make(task, crowd[0])
+    second = factories.annotation_make(task, crowd[0], supersedes=first, ranking=[[1], [0], [2]])
+    snapshot = frozen(project)
+    assert [row["ranking"] for row in snapshot.comparisons] == [[[1], [0], [2]]]
+    assert snapshot.comparisons[0]["comparison"].endswith(f"{second.pk:012d}")
+    assert left_out(snapshot) == {"superseded": 1}
+
+
+def test_of_one_annotator_only_the_newest_label_of_a_task_counts(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    own = factories.annotation_make(task, crowd[0])
+    others = factories.annotation_make(task, crowd[1])
+    correction = factories.annotation_make(task, crowd[0], supersedes=others, ranking=[[2], [1], [0]])
+    snapshot = frozen(project)
+    assert [row["comparison"][-12:] for row in snapshot.comparisons] == [f"{correction.pk:012d}"]
+    assert own.pk < correction.pk
+    assert left_out(snapshot) == {"superseded": 1, "repeated": 1}
+
+
+def test_surplus_counts_only_when_asked_for(project: Project, protocol: Protocol, crowd: list[Annotator]) -> None:
+    task = factories.batch_with_tasks(project, protocol, tasks=1, k=3).tasks.get()
+    surplus = factories.annotation_make(task, crowd[0])
+    factories.annotation_make(task, crowd[0], supersedes=surplus)
+    assert freeze(project).state == Job.State.FAILED
+    snapshot = frozen(project, include_surplus=True)
+    assert len(snapshot.comparisons) == 1
+    assert snapshot.manifest["options"]["include_surplus"] is True
+
+
+def test_accepted_labels_have_stood_for_a_day(project: Project, batch: Batch, crowd: list[Annotator]) -> None:
+    old, fresh = batch.tasks.order_by("pk")
+    annotation_age(factories.annotation_make(old, crowd[0]), 25)
+    annotation_age(factories.annotation_make(fresh, crowd[0]), 23)
+    snapshot = frozen(project, minimum_state="accepted")
+    assert [row["task"] for row in snapshot.comparisons] == [old.pk]
+    assert left_out(snapshot) == {"fresh": 1}
+    assert len(frozen(project, minimum_state="accepted", settled_hours=22).comparisons) == 2
+    assert len(frozen(project, minimum_state="submitted").comparisons) == 2
+
+
+def test_a_fresh_correction_takes_the_settled_label_along(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    first = factories.annotation_make(task, crowd[0])
+    factories.annotation_make(task, crowd[0], supersedes=first)
+    annotation_age(first, 100)
+    job = freeze(project, minimum_state="accepted")
+    assert job.state == Job.State.FAILED
+    assert job.result["counts"]["left_out"] == {"fresh": 1, "superseded": 1}
+    assert "1 corrected by a newer one" in job.message
+    assert "1 too fresh" in job.message
+
+
+def test_a_label_without_an_order_makes_no_comparison_but_its_ratings_come_along(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    annotation = factories.annotation_make(task, crowd[0], ranking=None)
+    Rating.objects.create(annotation=annotation, slot=1, likert=6, answers={"harmful": "no", "constraint": None})
+    Rating.objects.create(annotation=annotation, slot=0)
+    snapshot = frozen(project)
+    assert snapshot.comparisons == []
+    assert left_out(snapshot) == {"no_edges": 1}
+    completion = TaskCompletion.objects.get(task=task, slot=1).completion_id
+    assert snapshot.ratings == [
+        {
+            "comparison": f"{task.pk:012d}-{annotation.pk:012d}",
+            "prompt": task.prompt_id,
+            "completion": completion,
+            "annotator": AnnotatorKey.objects.get().key,
+            "likert": 6,
+            "likert_points": 7,
+            "answers": '{"constraint":null,"harmful":"no"}',
+        }
+    ]
+
+
+def test_ratings_and_demonstrations_stay_out_when_not_asked_for(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    annotation = factories.annotation_make(task, crowd[0])
+    Rating.objects.create(annotation=annotation, slot=1, likert=6)
+    Demonstration.objects.create(prompt=task.prompt, annotator=crowd[0], text="Mine", text_hash="1")
+    snapshot = frozen(project, ratings=False, demonstrations=False)
+    assert (len(snapshot.comparisons), snapshot.ratings, snapshot.demonstrations) == (1, [], [])
+    both = frozen(project)
+    assert (len(both.ratings), len(both.demonstrations)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [({"groups": ("training",)}, "group"), ({"kinds": ("person",), "groups": ("held_out",)}, "kind")],
+)
+def test_groups_and_kinds_choose_annotators(
+    project: Project, task: ComparisonTask, crowd: list[Annotator], options: dict[str, Any], cause: str
+) -> None:
+    Annotator.objects.filter(pk=crowd[0].pk).update(group="held_out")
+    factories.annotation_make(task, crowd[0])
+    job = freeze(project, **options)
+    assert (job.state, job.result["counts"]["left_out"]) == (Job.State.FAILED, {cause: 1})
+    [row] = frozen(project, groups=("held_out", "training")).comparisons
+    assert row["group"] == "held_out"
+
+
+def test_weights_share_a_task_among_its_labels(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
+    for external in crowd:
+        factories.annotation_make(task, external)
+    snapshot = frozen(project, weights={crowd[0].pk: 0.5, crowd[1].pk: 0})
+    keys = dict(AnnotatorKey.objects.values_list("annotator", "key"))
+    weights = {row["annotator"]: row["weight"] for row in snapshot.comparisons}
+    assert weights == {keys[crowd[0].pk]: pytest.approx(1 / 3), keys[crowd[2].pk]: pytest.approx(2 / 3)}
+    assert left_out(snapshot) == {"weight": 1}
+    assert snapshot.manifest["options"]["weights"] == {keys[crowd[0].pk]: 0.5, keys[crowd[1].pk]: 0.0}
+
+
+@pytest.mark.parametrize(
+    ("combine", "edges"),
+    [
+        ("pairwise_majority", [(0, 1, ">", 1.0), (0, 2, ">", 1.0), (1, 2, "=", 1.0)]),
+        ("soft", [(0, 1, ">", 1.0), (0, 2, ">", 1.0), (1, 2, ">", 0.5), (2, 1, ">", 0.5)]),
+    ],
+)
+def test_labels_of_a_task_combine_into_one_row(
+    project: Project, task: ComparisonTask, crowd: list[Annotator], combine: str, edges: list[tuple[Any, ...]]
+) -> None:
+    factories.annotation_make(task, crowd[0], ranking=[[0], [1], [2]])
+    factories.annotation_make(task, crowd[1], ranking=[[0], [2], [1]])
+    [row] = frozen(project, combine=combine).comparisons
+    assert [(e["i"], e["j"], e["outcome"], e["weight"]) for e in row["edges"]] == edges
+    assert (row["comparison"], row["annotator"], row["group"], row["weight"]) == (f"{task.pk:012d}", "", "training", 1)
+
+
+def test_ties_stay_or_go(project: Project, batch: Batch, crowd: list[Annotator]) -> None:
+    mixed, tied = batch.tasks.order_by("pk")
+    factories.annotation_make(mixed, crowd[0], ranking=[[0], [1, 2]])
+    factories.annotation_make(tied, crowd[0], ranking=[[0, 1, 2]])
+    assert len(frozen(project).comparisons) == 2
+    snapshot = frozen(project, ties="drop")
+    [row] = snapshot.comparisons
+    assert (row["task"], row["ranking"], len(row["edges"])) == (mixed.pk, None, 2)
+    assert left_out(snapshot) == {"ties_only": 1}
+
+
+def test_identical_completions_are_one(project: Project, protocol: Protocol, crowd: list[Annotator]) -> None:
+    prompt = factories.prompt_make(project)
+    same = [factories.completion_make(prompt, "Never.") for _ in range(2)]
+    other = factories.completion_make(prompt, "In winter.")
+    batch = Batch.objects.create(project=project, protocol=protocol, name="Same")
+    task = ComparisonTask.objects.create(
+        batch=batch, prompt=prompt, overlap=0, completions_key="k", selection_rule="test", selection_probability=1
+    )
+    for completion, slot in ((same[1], 0), (other, 1), (same[0], 0)):
+        TaskCompletion.objects.create(task=task, completion=completion, slot=slot)
+    factories.annotation_make(task, crowd[0], ranking=[[1], [0]])
+    snapshot = frozen(project)
+    assert snapshot.comparisons[0]["completions"] == [same[0].pk, other.pk]
+    assert sorted(snapshot.completions) == [same[0].pk, other.pk]
+
+
+def test_one_completion_is_no_comparison(project: Project, protocol: Protocol, crowd: list[Annotator]) -> None:
+    task = batch_labelled_elsewhere(project, protocol, tasks=1, k=1).tasks.get()
+    Rating.objects.create(annotation=factories.annotation_make(task, crowd[0]), slot=0, likert=2)
+    snapshot = frozen(project)
+    assert (snapshot.comparisons, len(snapshot.ratings)) == ([], 1)
+    assert left_out(snapshot) == {"one_completion": 1}
+
+
+def test_batches_rounds_and_splits_are_the_reach(
+    project: Project, protocol: Protocol, batch: Batch, crowd: list[Annotator]
+) -> None:
+    other = batch_labelled_elsewhere(project, protocol, tasks=1, k=2)
+    for task in ComparisonTask.objects.all():
+        factories.annotation_make(task, crowd[0])
+    split_change(other.tasks.get().prompt_id, "test")
+    policy = ModelVersion.objects.create(project=project, name="policy", kind="policy")
+    Round.objects.create(project=project, number=1, policy=policy, batch=batch)
+    by_batch = frozen(project, batches=(other.pk,))
+    assert ([row["task"] for row in by_batch.comparisons], left_out(by_batch)) == ([other.tasks.get().pk], {"batch": 2})
+    by_round = frozen(project, rounds=(1,))
+    assert {row["task"] for row in by_round.comparisons} == set(batch.tasks.values_list("pk", flat=True))
+    assert by_round.manifest["options"]["batches"] == [batch.pk]
+    by_split = frozen(project, splits=("train", "validation"))
+    assert (len(by_split.comparisons), left_out(by_split)) == (2, {"split": 1})
+
+
+def test_tasks_that_check_labelers_are_not_learned_from(project: Project, batch: Batch, crowd: list[Annotator]) -> None:
+    first, second = batch.tasks.order_by("pk")
+    for task in (first, second):
+        factories.annotation_make(task, crowd[0])
+    ComparisonTask.objects.filter(pk=second.pk).update(purpose="gold")
+    snapshot = frozen(project)
+    assert ([row["task"] for row in snapshot.comparisons], left_out(snapshot)) == ([first.pk], {"purpose": 1})
+
+
+def test_demonstrations_are_the_newest_of_each_annotator(project: Project, crowd: list[Annotator]) -> None:
+    prompt = factories.prompt_make(project)
+    first = Demonstration.objects.create(prompt=prompt, annotator=crowd[0], text="One", text_hash="1")
+    second = Demonstration.objects.create(
+        prompt=prompt, annotator=crowd[0], text="Two", text_hash="2", supersedes=first
+    )
+    third = Demonstration.objects.create(prompt=prompt, annotator=crowd[1], text="Three", text_hash="3")
+    Demonstration.objects.create(prompt=prompt, annotator=crowd[2], text=" ", text_hash="4")
+    snapshot = frozen(project)
+    assert [(row["demonstration"], row["text"]) for row in snapshot.demonstrations] == [
+        (second.pk, "Two"),
+        (third.pk, "Three"),
+    ]
+    assert list(snapshot.prompts) == [prompt.pk]
+    assert snapshot.manifest["counts"]["demonstrations_left_out"] == {"superseded": 1, "empty": 1}
+
+
+def test_with_batches_chosen_demonstrations_are_on_their_prompts(
+    project: Project, batch: Batch, crowd: list[Annotator]
+) -> None:
+    prompts = [batch.tasks.earliest("pk").prompt, factories.prompt_make(project)]
+    for prompt in prompts:
+        Demonstration.objects.create(prompt=prompt, annotator=crowd[0], text="Mine", text_hash="1")
+    snapshot = frozen(project, batches=(batch.pk,))
+    assert [row["prompt"] for row in snapshot.demonstrations] == [prompts[0].pk]
+
+
+def test_the_same_labels_are_one_snapshot(
+    project: Project, task: ComparisonTask, crowd: list[Annotator], omar: User
+) -> None:
+    factories.annotation_make(task, crowd[0])
+    first, second = freeze(project), freeze(project)
+    assert second.result["snapshot"] == first.result["snapshot"]
+    assert (first.result["known"], second.result["known"]) == (False, True)
+    assert Snapshot.objects.get().job == first
+    assert Artifact.objects.filter(kind="snapshot").count() == 1
+    assert AuditEntry.objects.filter(verb="snapshot_freeze").count() == 1
+    assert freeze(project, splits=("train",)).result["digest"] != first.result["digest"]
+
+
+def test_the_order_of_options_is_no_matter(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
+    factories.annotation_make(task, crowd[0])
+    one = freeze(project, splits=("test", "train"), groups=("held_out", "training"), weights={crowd[1].pk: 1})
+    two = freeze(project, splits=("train", "test"), groups=("training", "held_out"), settled_hours=3)
+    assert one.result["digest"] == two.result["digest"]
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"{table}.parquet" for table in ("prompts", "completions", "comparisons", "ratings", "demonstrations")),
+             "manifest.json", "manifest.json.sha256"]
+)  # fmt: skip
+def test_a_changed_byte_in_any_file_is_refused(
+    project: Project, task: ComparisonTask, crowd: list[Annotator], name: str
+) -> None:
+    factories.annotation_make(task, crowd[0])
+    snapshot = Snapshot.objects.get(pk=freeze(project).result["snapshot"])
+    path = snapshot_localise(snapshot) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DomainError, match=name.replace(".", r"\.")):
+        snapshot_localise(snapshot)
+
+
+def test_nothing_to_freeze_says_why(
+    project: Project, task: ComparisonTask, crowd: list[Annotator], tmp_path: Path
+) -> None:
+    assert freeze(project).message == "There is nothing to freeze: nobody has labelled anything yet."
+    factories.annotation_make(task, crowd[0])
+    job = freeze(project, minimum_state="accepted")
+    assert "1 too fresh" in job.message
+    assert not Snapshot.objects.exists()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batches": (999,)}, "no batch 999"),
+        ({"rounds": (3,)}, "no round 3"),
+        ({"weights": {999: 1.0}}, "no annotator 999"),
+    ],
+)
+def test_options_that_name_what_is_not_there_are_refused_at_once(
+    project: Project, omar: User, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DomainError, match=said):
+        snapshot_freeze(project=project, options=FreezeOptions(**options), created_by=omar)
+    assert not Job.objects.exists()
+
+
+def test_labels_of_other_projects_stay_there(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
+    factories.annotation_make(task, crowd[0])
+    other = Project.objects.create(name="Other", slug="other")
+    assert freeze(other).state == Job.State.FAILED
+    assert Annotation.objects.count() == 1

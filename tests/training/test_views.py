@@ -1,0 +1,233 @@
+"""Pages of runs and models. lena labels, rita reviews, omar administers, stan is a stranger."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from labelapp.models import Job, ModelVersion, Project, Run, RunEvent, RunKind, Snapshot, User
+from labelapp.training.forms import RunForm
+from tests.factories import run_make
+from tests.query_counts import query_count
+
+ClientOf = Callable[[User], Client]
+RUNS = "/projects/garden-helper/runs/"
+MODELS = "/projects/garden-helper/models/"
+
+
+def form_of(run: Run, **fields: object) -> dict[str, object]:
+    """The form of a new run, as the browser sends it when only the name is filled in."""
+    form = RunForm(project=run.project, kind=RunKind.REWARD)
+    options = {field.name: field.value() for field in [*form.first_options, *form.more_options]}
+    return {**options, "name": "Second", "snapshot": run.snapshot_id, "start": run.start_id, **fields}
+
+
+@pytest.fixture
+def running(training: Run) -> Run:
+    """A run at step 60 of 100, with a value on held-out prompts."""
+    RunEvent.objects.bulk_create(
+        RunEvent(run=training, kind="train", step=step, values={"loss": 1 / step, "accuracy": 0.6})
+        for step in range(1, 61)
+    )
+    RunEvent.objects.create(run=training, kind="eval", step=50, values={"accuracy": 0.7})
+    state = {"state": "running", "attempt": 1, "heartbeat_at": training.created_at, "done": 60, "total": 100}
+    Job.objects.filter(pk=training.job_id).update(**state, message="Step 60 of 100, loss 0.0167")
+    training.refresh_from_db()
+    return training
+
+
+def change(run: Run, **fields: object) -> None:
+    Job.objects.filter(pk=run.job_id).update(**fields)
+
+
+@pytest.mark.parametrize("address", ["", "new/", "{pk}/", "{pk}/progress/"])
+def test_pages_of_runs_answer_each_of_the_cast(
+    client_of: ClientOf, training: Run, lena: User, rita: User, omar: User, stan: User, address: str
+) -> None:
+    url = RUNS + address.format(pk=training.pk)
+    answers = [client_of(person).get(url).status_code for person in (stan, lena, rita, omar)]
+    assert answers == [404, 403, 403 if address == "new/" else 200, 200]
+
+
+@pytest.mark.parametrize("address", ["", "{pk}/"])
+def test_pages_of_models_answer_each_of_the_cast(
+    client_of: ClientOf, base: ModelVersion, lena: User, rita: User, omar: User, stan: User, address: str
+) -> None:
+    url = MODELS + address.format(pk=base.pk)
+    assert [client_of(person).get(url).status_code for person in (stan, lena, rita, omar)] == [404, 403, 200, 200]
+
+
+def test_only_admins_start_resume_and_score(
+    client_of: ClientOf, training: Run, base: ModelVersion, lena: User, rita: User, stan: User
+) -> None:
+    change(training, state="failed", finished_at=training.created_at)
+    for url in (f"{RUNS}new/", f"{RUNS}{training.pk}/resume/", f"{MODELS}{base.pk}/score/"):
+        answers = [client_of(person).post(url, form_of(training)).status_code for person in (stan, lena, rita)]
+        assert answers == [404, 403, 403]
+    assert Job.objects.count() == 1
+
+
+def test_a_run_of_another_project_is_not_there(client_of: ClientOf, training: Run, omar: User) -> None:
+    other = run_make(Project.objects.create(name="Elsewhere", slug="elsewhere"))
+    assert client_of(omar).get(f"{RUNS}{other.pk}/").status_code == 404
+    assert client_of(omar).get(f"{MODELS}{other.start_id}/").status_code == 404
+
+
+def test_the_form_starts_a_run(client_of: ClientOf, training: Run, omar: User) -> None:
+    fields = form_of(training, epochs="3", learning_rate="2e-5", ties="soft")
+    response = client_of(omar).post(f"{RUNS}new/?kind=reward", fields)
+    made = Run.objects.get(name="Second")
+    assert response["Location"] == f"{RUNS}{made.pk}/"
+    assert (made.options["epochs"], made.options["learning_rate"], made.options["ties"]) == (3, 2e-5, "soft")
+    assert made.created_by == omar
+
+
+def test_an_option_left_empty_has_its_default(client_of: ClientOf, training: Run, omar: User) -> None:
+    client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, epochs="", seed=""))
+    assert Run.objects.get(name="Second").options["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epochs", "0", "It must be at least 1, not 0."),
+        ("epochs", "two", "It must be a whole number, not &#x27;two&#x27;."),
+        ("learning_rate", "nan", "It must be a number, not &#x27;nan&#x27;."),
+        ("schedule", "steep", "It must be one of cosine, linear, constant, not &#x27;steep&#x27;."),
+        ("name", "Rewards", "There is a run called “Rewards” already. Choose another name."),
+        ("snapshot", "0", "Select a valid choice."),
+    ],
+)
+def test_a_bad_field_says_what_is_wrong(
+    client_of: ClientOf, training: Run, omar: User, field: str, value: str, message: str
+) -> None:
+    response = client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, **{field: value}))
+    assert response.status_code == 422
+    html = response.content.decode()
+    assert message in html
+    assert f'aria-describedby="id_{field}_' in html
+    assert Run.objects.count() == 1
+
+
+def test_an_error_under_more_options_does_not_hide(client_of: ClientOf, training: Run, omar: User) -> None:
+    closed = client_of(omar).get(f"{RUNS}new/?kind=reward").content.decode()
+    assert '<details class="fold">' in closed
+    html = client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, warmup="7")).content.decode()
+    assert '<details class="fold" open>' in html
+
+
+@pytest.mark.parametrize("kind", RunKind.values)
+def test_each_kind_has_its_form(client_of: ClientOf, training: Run, omar: User, kind: str) -> None:
+    html = client_of(omar).get(f"{RUNS}new/?kind={kind}").content.decode()
+    assert f'href="?kind={kind}" aria-current="page"' in html
+    assert ('name="reference"' in html) == (kind == "preference")
+    assert 'name="learning_rate"' in html
+    assert 'value="base"' not in html
+    assert ">base</option>" in html
+
+
+def test_an_unknown_kind_is_not_there(client_of: ClientOf, omar: User) -> None:
+    assert client_of(omar).get(f"{RUNS}new/?kind=magic").status_code == 404
+
+
+def test_the_form_works_without_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "import django; django.setup()\n"
+        "import labelapp.training.views, labelapp.training.tasks\n"
+    )
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_running_run_shows_where_it_is(client_of: ClientOf, running: Run, rita: User) -> None:
+    html = client_of(rita).get(f"{RUNS}{running.pk}/").content.decode()
+    assert "Step 60 of 100" in html
+    assert 'hx-trigger="every 2s"' in html
+    assert html.count("<polyline") == 4
+    assert '<title id="loss-title">Loss over the steps</title>' in html
+    assert "On held-out prompts 0.7 at step 50." in html
+    assert "style=" not in html
+    assert "accuracy 0.7" in html
+
+
+def test_reviewers_are_shown_no_buttons(client_of: ClientOf, running: Run, rita: User, omar: User) -> None:
+    stop = f'action="/jobs/{running.job_id}/cancel/"'
+    assert stop not in client_of(rita).get(f"{RUNS}{running.pk}/").content.decode()
+    assert stop in client_of(omar).get(f"{RUNS}{running.pk}/").content.decode()
+
+
+def test_progress_says_nothing_until_something_changes(client_of: ClientOf, running: Run, omar: User) -> None:
+    client = client_of(omar)
+    html = client.get(f"{RUNS}{running.pk}/").content.decode()
+    match = re.search(r'hx-get="([^"]+)"', html)
+    assert match
+    assert client.get(match[1]).status_code == 204
+    change(running, done=61)
+    assert client.get(match[1]).status_code == 200
+    change(running, state="succeeded", finished_at=running.created_at)
+    assert client.get(match[1]).status_code == 286
+
+
+def test_a_failed_run_says_why_and_what_to_do(client_of: ClientOf, running: Run, omar: User) -> None:
+    log = "Traceback <module>\nOutOfMemoryError"
+    ended = {"state": "failed", "finished_at": running.created_at, "message": "The trainer failed (exit code 1)."}
+    change(running, **ended, result={"log": log, "exit_code": 1})
+    html = client_of(omar).get(f"{RUNS}{running.pk}/").content.decode()
+    assert "The trainer failed (exit code 1)." in html
+    assert "Traceback &lt;module&gt;\nOutOfMemoryError" in html
+    assert f'action="{RUNS}{running.pk}/resume/"' in html
+    assert "hx-get" not in html
+
+
+def test_resume_goes_on_with_another_job(client_of: ClientOf, running: Run, omar: User) -> None:
+    change(running, state="cancelled", finished_at=running.created_at)
+    assert client_of(omar).post(f"{RUNS}{running.pk}/resume/")["Location"] == f"{RUNS}{running.pk}/"
+    assert Run.objects.get().job.state == Job.State.QUEUED
+    assert client_of(omar).post(f"{RUNS}{running.pk}/resume/").status_code == 409
+
+
+def test_the_jobs_page_leads_to_the_run(client_of: ClientOf, running: Run, omar: User) -> None:
+    assert f'href="{RUNS}{running.pk}/"' in client_of(omar).get(f"/jobs/{running.job_id}/").content.decode()
+
+
+def test_a_model_shows_where_it_came_from(
+    client_of: ClientOf, running: Run, snapshot: Snapshot, base: ModelVersion, project: Project, rita: User
+) -> None:
+    made = ModelVersion.objects.create(
+        project=project, name="Rewards", kind="reward", state="ready", parent=base, location="org/x"
+    )
+    Run.objects.filter(pk=running.pk).update(result=made, report={"metrics": {"accuracy": 0.75}})
+    html = client_of(rita).get(f"{MODELS}{made.pk}/").content.decode()
+    for words in (f"{MODELS}{base.pk}/", f"{RUNS}{running.pk}/", str(snapshot), "0.75", "learning rate"):
+        assert words in html
+    parent = client_of(rita).get(f"{MODELS}{base.pk}/").content.decode()
+    assert f'href="{MODELS}{made.pk}/"' in parent
+    assert "made the model" in client_of(rita).get(f"{RUNS}{running.pk}/").content.decode()
+
+
+def test_lists_cost_the_same_for_many(client_of: ClientOf, training: Run, omar: User) -> None:
+    client = client_of(omar)
+    client.get(RUNS)
+    few = query_count(client, RUNS), query_count(client, MODELS)
+    for number in range(5):
+        run = run_make(training.project, f"Run {number}")
+        fields = {"name": f"Run {number}", "kind": "reward", "state": "ready", "location": "org/x"}
+        made = ModelVersion.objects.create(project=training.project, parent=run.start, **fields)
+        Run.objects.filter(pk=run.pk).update(result=made)
+    assert (query_count(client, RUNS), query_count(client, MODELS)) == few
+    assert max(few) <= 6
+
+
+def test_the_page_of_a_run_costs_few_queries(client_of: ClientOf, running: Run, omar: User) -> None:
+    assert query_count(client_of(omar), f"{RUNS}{running.pk}/") <= 9
+
+
+def test_an_empty_project_says_what_to_do(client_of: ClientOf, project: Project, omar: User) -> None:
+    assert "No runs yet" in client_of(omar).get(RUNS).content.decode()
+    assert "No models yet" in client_of(omar).get(MODELS).content.decode()
+    assert client_of(omar).get(f"{RUNS}new/").status_code == 200

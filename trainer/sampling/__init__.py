@@ -1,0 +1,1 @@
+"""Drawing completions: engines behind one small interface."""
