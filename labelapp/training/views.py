@@ -23,7 +23,8 @@ def runs(request: HttpRequest, slug: str) -> HttpResponse:
     """The project's runs, newest first."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     page = Paginator(runs_of(membership.project), PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "training/runs.html", {"membership": membership, "page_obj": page})
+    live = any(not run.job.is_finished for run in page)
+    return render(request, "training/runs.html", {"membership": membership, "page_obj": page, "live": live})
 
 
 @require_http_methods(["GET", "POST"])

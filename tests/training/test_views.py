@@ -60,6 +60,14 @@ def test_pages_of_models_answer_each_of_the_cast(
     assert [client_of(person).get(url).status_code for person in (stan, lena, rita, omar)] == [404, 403, 200, 200]
 
 
+def test_the_list_asks_again_while_a_run_goes_on(client_of: ClientOf, running: Run, rita: User) -> None:
+    assert b"hx-trigger" in client_of(rita).get(RUNS).content
+    change(running, state="cancelled", finished_at=running.created_at)
+    page = client_of(rita).get(RUNS).content
+    assert b"Cancelled" in page
+    assert b"hx-trigger" not in page
+
+
 def test_only_admins_start_resume_and_score(
     client_of: ClientOf, training: Run, base: ModelVersion, lena: User, rita: User, stan: User
 ) -> None:
