@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from django.urls import include, path
 
 ROOMS = (
-    *("accounts", "projects", "jobs", "prompts", "generation", "labeling", "datasets", "training", "rounds"),
-    *("ops", "demo"),
+    *("accounts", "projects", "jobs", "prompts", "generation", "labeling", "writing"),
+    *("guidelines", "desk", "datasets", "training", "rounds", "ops", "demo"),
 )
 
 urlpatterns = [

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = [
-    *["accounts", "projects", "artifacts", "jobs", "prompts", "generation", "labeling", "quality", "review"],
-    *["datasets", "training", "rounds", "ops", "demo"],
+    *["accounts", "projects", "artifacts", "jobs", "prompts", "generation", "labeling", "writing"],
+    *["guidelines", "desk", "quality", "review", "datasets", "training", "rounds", "ops", "demo"],
 ]
 # Pages may read from any room; wiring and the command line start what there is.
-DOORS = {"views.py", "batch_views.py", "snapshot_views.py", "api.py"}
+DOORS = {"views.py", "batch_views.py", "diff_views.py", "correction_views.py", "snapshot_views.py", "api.py"}
 
 BLOCKED = """
 import importlib, sys

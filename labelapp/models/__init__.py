@@ -1,7 +1,17 @@
 """Every table, one file per noun group. What must always hold is a constraint here or a trigger in the migrations."""
 
-from labelapp.models.annotations import Annotation, Demonstration, Rating
+from labelapp.models.annotations import Annotation, Demonstration, Marks, Rating
 from labelapp.models.audit import AuditEntry
+from labelapp.models.care import (
+    Exposure,
+    GuidelineExample,
+    GuidelineVisit,
+    Inquiry,
+    PracticeExample,
+    Report,
+    TimeDispute,
+    TimeEntry,
+)
 from labelapp.models.files import Artifact
 from labelapp.models.generation import Completion, ModelVersion
 from labelapp.models.jobs import Job
@@ -12,6 +22,7 @@ from labelapp.models.rounds import Round
 from labelapp.models.snapshots import AnnotatorKey, Snapshot
 from labelapp.models.tasks import (
     Batch,
+    BatchTally,
     ComparisonTask,
     Draft,
     Pool,
@@ -29,21 +40,29 @@ __all__ = [
     "Artifact",
     "AuditEntry",
     "Batch",
+    "BatchTally",
     "ComparisonTask",
     "Completion",
     "CompletionScore",
     "Demonstration",
     "Draft",
+    "Exposure",
+    "GuidelineExample",
+    "GuidelineVisit",
+    "Inquiry",
     "Invitation",
     "Job",
+    "Marks",
     "Membership",
     "ModelVersion",
     "Pool",
+    "PracticeExample",
     "Project",
     "Prompt",
     "Protocol",
     "Question",
     "Rating",
+    "Report",
     "Role",
     "Round",
     "Run",
@@ -54,5 +73,7 @@ __all__ = [
     "Snapshot",
     "TaskCompletion",
     "TaskSkip",
+    "TimeDispute",
+    "TimeEntry",
     "User",
 ]

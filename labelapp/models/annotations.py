@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func, Q, Value
 
+from labelapp.models.generation import Completion
 from labelapp.models.jobs import Job
 from labelapp.models.people import Annotator
 from labelapp.models.projects import Protocol
@@ -41,6 +42,13 @@ EDGES = f'strict $.type() == "array" && !exists($[*] ? (!({EDGE})))'
 TIERS = 'strict $.type() == "array" && !exists($[*] ? (!(@.type() == "array" && @.size() > 0)))'
 
 
+class Marks(models.TextChoices):
+    """Whether contradictions between ranking and ratings were marked while the person worked."""
+
+    SHOWN = "shown", "Shown"
+    CONTROL = "control", "Control: not shown"
+
+
 class Annotation(models.Model):
     """One person's judgement of one task.
 
@@ -67,8 +75,24 @@ class Annotation(models.Model):
     answers = models.JSONField(default=dict, help_text="Questions about the prompt and the ranking, by key.")
     confidence = models.PositiveSmallIntegerField(null=True, blank=True)
     rationale = models.TextField(blank=True)
-    active_seconds = models.PositiveIntegerField(null=True, blank=True)
-    paid_seconds = models.PositiveIntegerField(null=True, blank=True)
+    active_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="At work on it; for quality only.")
+    active_by_stage = models.JSONField(default=dict, db_default=Value("{}", models.JSONField()), blank=True)
+    paid_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="From open to submit; for pay.")
+    marks = models.CharField(
+        max_length=7, choices=Marks, blank=True, default="", db_default="", help_text="Empty where they were not due."
+    )
+    before_marks = models.JSONField(
+        null=True, blank=True, help_text="Ranking and ratings as they stood when the first mark was shown, or due."
+    )
+    edit = models.ForeignKey(
+        Completion,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="edited_in",
+        help_text="The best completion, improved by the annotator: preferred to it.",
+    )
+    edit_of = models.PositiveSmallIntegerField(null=True, blank=True, help_text="The slot that was improved.")
     idempotency_key = models.UUIDField(unique=True)
     imported_by = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -90,6 +114,11 @@ class Annotation(models.Model):
             models.CheckConstraint(
                 condition=Q(confidence__isnull=True) | Q(confidence__gte=1, confidence__lte=4),
                 name="annotation_confidence",
+            ),
+            models.CheckConstraint(condition=Q(marks__in=["", "shown", "control"]), name="annotation_marks_known"),
+            models.CheckConstraint(
+                condition=Q(edit__isnull=True, edit_of__isnull=True) | Q(edit__isnull=False, edit_of__isnull=False),
+                name="annotation_edit_of",
             ),
             models.CheckConstraint(condition=Q(Matches("answers", ANSWERS)), name="annotation_answers_known"),
             models.CheckConstraint(
@@ -114,6 +143,13 @@ class Rating(models.Model):
     slot = models.PositiveSmallIntegerField()
     likert = models.PositiveSmallIntegerField(null=True, blank=True)
     answers = models.JSONField(default=dict, help_text="By question key: yes, no, na, or null for unanswered.")
+    in_bulk = ArrayField(
+        models.CharField(max_length=50),
+        default=list,
+        db_default=Value([], ArrayField(models.CharField(max_length=50))),
+        blank=True,
+        help_text="Keys answered by “none apply”, not one by one.",
+    )
 
     class Meta:
         ordering = ["slot"]
@@ -133,6 +169,16 @@ class Demonstration(models.Model):
     annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="demonstrations")
     text = models.TextField()
     text_hash = models.CharField(max_length=64)
+    task = models.ForeignKey(
+        ComparisonTask, on_delete=models.PROTECT, null=True, blank=True, related_name="demonstrations", db_index=False
+    )
+    seat = models.ForeignKey(Seat, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    surplus = models.BooleanField(default=False, db_default=False)
+    active_seconds = models.PositiveIntegerField(null=True, blank=True)
+    paid_seconds = models.PositiveIntegerField(null=True, blank=True)
+    pasted_share = models.FloatField(null=True, blank=True, help_text="Share of the text that was pasted, 0 to 1.")
+    pasted_source = models.CharField(max_length=500, blank=True, default="", db_default="")
+    idempotency_key = models.UUIDField(unique=True, null=True, blank=True)
     supersedes = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
@@ -144,5 +190,22 @@ class Demonstration(models.Model):
             models.UniqueConstraint(fields=["prompt", "annotator", "text_hash"], name="demonstration_text_once"),
             models.UniqueConstraint(
                 fields=["supersedes"], condition=Q(supersedes__isnull=False), name="demonstration_superseded_once"
+            ),
+            models.UniqueConstraint(
+                fields=["task", "annotator"],
+                condition=Q(supersedes__isnull=True, task__isnull=False),
+                name="demonstration_once_per_person",
+            ),
+            models.UniqueConstraint(
+                fields=["seat"],
+                condition=Q(supersedes__isnull=True, seat__isnull=False),
+                name="demonstration_once_per_seat",
+            ),
+            models.CheckConstraint(
+                condition=~Q(surplus=True, seat__isnull=False), name="demonstration_surplus_seatless"
+            ),
+            models.CheckConstraint(
+                condition=Q(pasted_share__isnull=True) | Q(pasted_share__gte=0, pasted_share__lte=1),
+                name="demonstration_pasted_share",
             ),
         ]

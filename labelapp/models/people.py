@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 
 from labelapp.models.projects import Project
@@ -34,6 +34,12 @@ class User(AbstractUser):
     last_name = None  # type: ignore[assignment]
     name = models.CharField(max_length=150)
     email = models.EmailField(unique=True)
+    shortcuts = models.JSONField(
+        default=dict,
+        db_default=Value("{}", models.JSONField()),
+        blank=True,
+        help_text="Keys by action where they differ from the usual; {“off”: true} switches them off.",
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]

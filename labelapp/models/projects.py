@@ -19,6 +19,8 @@ class Project(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     description = models.TextField(blank=True)
     salt = models.CharField(max_length=32, default=new_salt, editable=False)
+    asks_prompts = models.BooleanField(default=False, help_text="Labelers may write prompts of their own.")
+    use_cases = models.TextField(blank=True, help_text="One per line: what people use the model for.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -46,7 +48,7 @@ class Protocol(models.Model):
         default=8, help_text="At two completions: 8 steps (four each way), 9 with “about equal”, or 0 for none."
     )
     likert_points = models.PositiveSmallIntegerField(
-        default=7, help_text="Points of the rating scale; 0 asks for none."
+        default=7, help_text="Points of the rating scale; 2 is thumbs down and up, 0 asks for none."
     )
     likert_low = models.CharField(max_length=60, default="Very poor", blank=True)
     likert_high = models.CharField(max_length=60, default="Excellent", blank=True)
@@ -56,6 +58,10 @@ class Protocol(models.Model):
     questions_sample = models.PositiveSmallIntegerField(default=2, help_text="How many those few are.")
     asks_confidence = models.BooleanField(default=False)
     asks_rationale = models.BooleanField(default=False)
+    asks_edit = models.BooleanField(default=False, help_text="Offers to improve the best completion.")
+    marks_contradictions = models.BooleanField(
+        default=True, help_text="Marks where ranking and ratings disagree, except in a fifth of tasks, the control."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(null=True, blank=True, help_text="Since then the database refuses changes.")
@@ -64,7 +70,7 @@ class Protocol(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "name", "version"], name="protocol_version_once"),
             models.CheckConstraint(condition=Q(strength_steps__in=[0, 8, 9]), name="protocol_strength_steps"),
-            models.CheckConstraint(condition=Q(likert_points__in=[0, 5, 7, 10]), name="protocol_likert_points"),
+            models.CheckConstraint(condition=Q(likert_points__in=[0, 2, 5, 7, 10]), name="protocol_likert_points"),
             models.CheckConstraint(
                 condition=Q(asks_ranking=True) | Q(likert_points__gt=0), name="protocol_asks_something"
             ),

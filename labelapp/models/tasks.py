@@ -29,16 +29,28 @@ class Batch(models.Model):
         # Enters by an administrator's choice, or at once for imported labels. Final.
         CLOSED = "closed", "Closed"
 
+    class Work(models.TextChoices):
+        """What people do in it."""
+
+        COMPARISON = "comparison", "Compare completions"
+        DEMONSTRATION = "demonstration", "Write the ideal answer"
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="batches")
     protocol = models.ForeignKey(Protocol, on_delete=models.PROTECT, related_name="batches")
     name = models.CharField(max_length=100)
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT)
-    k = models.PositiveSmallIntegerField(default=4, help_text="Completions per task at the most.")
+    work = models.CharField(max_length=13, choices=Work, default=Work.COMPARISON, db_default=Work.COMPARISON)
+    k = models.PositiveSmallIntegerField(
+        default=4, help_text="Completions per task at the most; says nothing where answers are written."
+    )
     overlap = models.PositiveSmallIntegerField(default=1, help_text="Labels per task, each by another person.")
     shared_share = models.FloatField(default=0.15, help_text="Share of tasks that more people label.")
     shared_overlap = models.PositiveSmallIntegerField(default=3, help_text="Labels per task of that share.")
     priority = models.SmallIntegerField(default=0, help_text="Higher is served first.")
     deadline = models.DateField(null=True, blank=True)
+    quota = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Labels that one person may give in it; empty for any number."
+    )
     languages = ArrayField(models.CharField(max_length=20), default=list, blank=True)
     skills = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -57,6 +69,8 @@ class Batch(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=["draft", "open", "paused", "closed"]), name="batch_state_known"
             ),
+            models.CheckConstraint(condition=Q(work__in=["comparison", "demonstration"]), name="batch_work_known"),
+            models.CheckConstraint(condition=Q(quota__isnull=True) | Q(quota__gte=1), name="batch_quota"),
         ]
 
     def __str__(self) -> str:
@@ -152,10 +166,15 @@ class Seat(models.Model):
     class State(models.TextChoices):
         """Who has the seat."""
 
-        # Enters when made, or when a holder skips or lets the lease run out (with a new position). Leaves by a take.
+        # Enters when made, or when a holder skips or lets the lease run out (with a new position), or when triage
+        # lets the task go on. Leaves by a take, or when the task is withdrawn.
         OPEN = "open", "Open"
+        # Kept two minutes for somebody who still works on the task before it. Leaves when it is shown, or runs out.
+        RESERVED = "reserved", "Reserved"
         # One annotator holds it under a lease. Leaves by submit, skip or the lease's end.
         HELD = "held", "Held"
+        # The task waits for triage, or its prompt is quarantined. Leaves when that is over.
+        WITHDRAWN = "withdrawn", "Withdrawn"
         # Its annotation is in. Final.
         FILLED = "filled", "Filled"
 
@@ -163,7 +182,7 @@ class Seat(models.Model):
     task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="seats")
     # Positions only grow, so a returned seat is ahead of every cursor again.
     position = models.BigIntegerField(db_default=Func(Value("labelapp_seat_position"), function="nextval"))
-    state = models.CharField(max_length=6, choices=State, default=State.OPEN)
+    state = models.CharField(max_length=9, choices=State, default=State.OPEN)
     annotator = models.ForeignKey(
         Annotator, on_delete=models.PROTECT, null=True, blank=True, related_name="seats", db_index=False
     )
@@ -177,8 +196,17 @@ class Seat(models.Model):
                 fields=["task", "annotator"], condition=Q(annotator__isnull=False), name="seat_person_once_per_task"
             ),
             models.UniqueConstraint(fields=["annotator"], condition=Q(state="held"), name="seat_one_held_per_person"),
+            models.UniqueConstraint(
+                fields=["annotator"], condition=Q(state="reserved"), name="seat_one_reserved_per_person"
+            ),
             models.CheckConstraint(
-                condition=Q(state="open", annotator__isnull=True, held_at__isnull=True, lease_until__isnull=True)
+                condition=Q(
+                    state__in=["open", "withdrawn"],
+                    annotator__isnull=True,
+                    held_at__isnull=True,
+                    lease_until__isnull=True,
+                )
+                | Q(state="reserved", annotator__isnull=False, held_at__isnull=True, lease_until__isnull=False)
                 | Q(state="held", annotator__isnull=False, held_at__isnull=False, lease_until__isnull=False)
                 | Q(state="filled", annotator__isnull=False, lease_until__isnull=True),
                 name="seat_state_consistent",
@@ -186,7 +214,7 @@ class Seat(models.Model):
         ]
         indexes = [
             models.Index(fields=["pool", "position"], condition=Q(state="open"), name="seat_queue"),
-            models.Index(fields=["lease_until"], condition=Q(state="held"), name="seat_leases"),
+            models.Index(fields=["lease_until"], condition=Q(state__in=["held", "reserved"]), name="seat_leases"),
         ]
 
 
@@ -205,6 +233,17 @@ class SeatCursor(models.Model):
         constraints = [models.UniqueConstraint(fields=["annotator", "pool"], name="seat_cursor_once")]
 
 
+class BatchTally(models.Model):
+    """How many labels a person has given in a batch with a quota: what the seat query compares with the quota."""
+
+    annotator = models.ForeignKey(Annotator, on_delete=models.CASCADE, related_name="+", db_index=False)
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="+")
+    labels = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotator", "batch"], name="batch_tally_once")]
+
+
 class TaskSkip(models.Model):
     """A person passed on a task; it never comes back to them."""
 
@@ -216,6 +255,7 @@ class TaskSkip(models.Model):
         LANGUAGE = "language", "It is in a language I do not read well"
         DISTRESSING = "distressing", "The content is distressing"
         BROKEN = "broken", "Something on the page is broken"
+        REPORTED = "reported", "I reported it"
         OTHER = "other", "Another reason"
 
     task = models.ForeignKey(ComparisonTask, on_delete=models.CASCADE, related_name="skips", db_index=False)
@@ -228,7 +268,9 @@ class TaskSkip(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["task", "annotator"], name="task_skip_once"),
             models.CheckConstraint(
-                condition=Q(reason__in=["unclear", "expertise", "language", "distressing", "broken", "other"]),
+                condition=Q(
+                    reason__in=["unclear", "expertise", "language", "distressing", "broken", "reported", "other"]
+                ),
                 name="task_skip_reason_known",
             ),
         ]
