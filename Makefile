@@ -8,12 +8,13 @@ PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+UNSPOKEN := $(addprefix --ignore ,$(VENV) var tests trainer benchmarks migrations static)
 BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-web install-dev run test test-services test-browser lint bench clean
+.PHONY: help install install-web install-dev run test test-services test-browser lint bench messages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,11 @@ lint: install-dev ## check style, types, templates and migrations
 
 bench: install-dev ## run each benchmark in its quick form
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) "$$script" --quick; done
+
+messages: install-dev ## gather what pages say into the catalogs of translators, and compile them (needs gettext)
+	@command -v xgettext >/dev/null || { echo "This needs gettext. Debian, Ubuntu: apt-get install gettext" >&2; exit 1; }
+	$(PY) manage.py makemessages --locale zh_Hans --no-wrap --add-location file $(UNSPOKEN)
+	$(PY) manage.py compilemessages --locale zh_Hans $(UNSPOKEN)
 
 clean: ## remove .venv, caches and test data; what people entered (var/) stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info var/test var/static

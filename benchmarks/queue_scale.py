@@ -1,11 +1,19 @@
-"""The next-task query against the number of open seats, and against what the labeler has already done.
+"""The next-task statement against the number of open seats, and against who asks.
 
-    python benchmarks/queue_scale.py --open 1e4,1e6,3e6 --done 0,1e4
+    python benchmarks/queue_scale.py --open 1e4,1e6,5e6 --done 0,1e4
 
-Three seats a task. A labeler with N done has filled one seat of each of the first N tasks, so the other two of each
-stand open at the head of the queue and are not for them; `rescan` looks from there instead of from their cursor, as
-happens once before a labeler is told that nothing is left. All is rolled back, so that each time measures the same
-queue. `p50_ms` and `p95_ms` are the query alone, `take_p50_ms` is all that taking a seat does. Prints one JSON line.
+Three seats a task. Whoever has N done has filled one seat of each of the first N tasks, so the other two of each stand
+open at the head of the queue and are not for them. The cases:
+
+- `queue`: one pool. `rescan` looks from its start instead of from the person's cursor, as happens once before they are
+  told that nothing is left.
+- `thousandth`: the seats are spread over a thousand pools, each for another skill; the person has one of the skills.
+- `snapshot`: the first 130 thousand seats of a queue were filled while a transaction was open that is as old as
+  `snapshot_s` says, so that none of what they left behind can be cleared away. `swept` says whether the workers' sweep,
+  which comes every 15 seconds, has noted since where the queue begins.
+
+All is rolled back, so that each time measures the same queue. `p50_ms` and `p95_ms` are the one statement that finds
+the seat, holds it and moves the cursor; `take_p50_ms` is all that taking a seat does. Prints one JSON line.
 """
 
 import argparse
@@ -13,103 +21,196 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rig.database import fresh_database
 
 OVERLAP = 3
+POOLS = 1000
 
 BUILD = """
+INSERT INTO labelapp_pool (batch_id, purpose, language, skills, sensitivity, boost)
+SELECT %(batch)s, 'production', '', CASE WHEN %(pools)s > 1 THEN ARRAY['skill-' || i] ELSE '{}' END::varchar[], '{}', 0
+FROM generate_series(1, %(pools)s) AS i;
 INSERT INTO labelapp_comparisontask
     (batch_id, prompt_id, purpose, overlap, completions_key, selection_rule, selection_probability, created_at)
 SELECT %(batch)s, %(prompt)s, 'production', 3, md5(%(batch)s || ':' || i), 'all', 1, now()
 FROM generate_series(1, %(tasks)s) AS i;
 INSERT INTO labelapp_seat (pool_id, task_id, position, state)
-SELECT %(pool)s, task.id, nextval('labelapp_seat_position'), 'open'
+SELECT (SELECT min(id) FROM labelapp_pool WHERE batch_id = %(batch)s) + task.id %% %(pools)s, task.id,
+       nextval('labelapp_seat_position'), 'open'
 FROM labelapp_comparisontask task CROSS JOIN generate_series(1, 3)
 WHERE task.batch_id = %(batch)s ORDER BY task.id;
 """
 
 DONE = """
 CREATE TEMPORARY TABLE mine ON COMMIT DROP AS
-    SELECT min(id) AS seat_id, task_id FROM labelapp_seat WHERE pool_id = %(pool)s
-    GROUP BY task_id ORDER BY task_id LIMIT %(done)s;
+    SELECT min(seat.id) AS seat_id, task_id FROM labelapp_seat seat JOIN labelapp_pool pool ON pool.id = seat.pool_id
+    WHERE batch_id = %(batch)s GROUP BY task_id ORDER BY task_id LIMIT %(done)s;
 UPDATE labelapp_seat SET state = 'filled', annotator_id = %(annotator)s WHERE id IN (SELECT seat_id FROM mine);
 INSERT INTO labelapp_annotation (task_id, annotator_id, protocol_id, seat_id, surplus, edges, order_shown, answers,
                                  rationale, idempotency_key, created_at)
 SELECT task_id, %(annotator)s, %(protocol)s, seat_id, false, '[]', '{}', '{}', '', gen_random_uuid(), now() FROM mine;
 INSERT INTO labelapp_seatcursor (annotator_id, pool_id, position)
-SELECT %(annotator)s, %(pool)s, coalesce(max(position), 0) FROM labelapp_seat WHERE id IN (SELECT seat_id FROM mine);
+SELECT %(annotator)s, pool_id, max(position) FROM labelapp_seat WHERE id IN (SELECT seat_id FROM mine) GROUP BY pool_id;
+"""
+
+# What a working day leaves at the head: every seat was held, then filled, by one of three people.
+FILL = """
+UPDATE labelapp_seat seat SET state = 'filled', annotator_id = %(first)s + mod(seat.position, 3)
+FROM (SELECT seat.id FROM labelapp_seat seat JOIN labelapp_pool pool ON pool.id = seat.pool_id
+      WHERE batch_id = %(batch)s AND state = 'open' ORDER BY position LIMIT %(filled)s) AS head
+WHERE seat.id = head.id;
 """
 
 
-def build(tasks: int) -> dict[str, int]:
-    """One open batch with so many tasks; returns the ids that the measurements need."""
-    from django.db import connection, transaction
+def build(name: str, open_seats: int, pools: int = 1) -> dict[str, int]:
+    """One open batch of a project of its own with so many seats; returns the ids that the measurements need."""
+    from labelapp.models import Batch, Project, Prompt, Protocol
 
-    from labelapp.models import Batch, Pool, Project, Prompt, Protocol
-
-    project = Project.objects.create(name=f"{tasks} tasks", slug=f"tasks-{tasks}")
+    project = Project.objects.create(name=name, slug=name)
     protocol = Protocol.objects.create(project=project, name="Plain")
     prompt = Prompt.objects.create(project=project, messages=[], content_hash="", split="train")
     batch = Batch.objects.create(
         project=project, protocol=protocol, name="All", state="open", overlap=OVERLAP, shared_overlap=OVERLAP
     )
-    pool = Pool.objects.create(batch=batch)
-    ids = {"batch": batch.pk, "prompt": prompt.pk, "pool": pool.pk, "protocol": protocol.pk, "project": project.pk}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")  # a million foreign keys are known to be right
-        cursor.execute(_literal(BUILD, {**ids, "tasks": tasks}))
+    ids = {"batch": batch.pk, "prompt": prompt.pk, "protocol": protocol.pk, "project": project.pk}
+    run(BUILD, {**ids, "tasks": open_seats // OVERLAP, "pools": pools})
     return ids
 
 
-def labeler(ids: dict[str, int], done: int) -> int:
+def labeler(ids: dict[str, int], done: int = 0, skills: tuple[str, ...] = ()) -> int:
     """A person who has done so many tasks of the batch; returns the annotator's id."""
-    from django.db import connection, transaction
-
     from labelapp.models import Annotator
 
-    annotator = Annotator.objects.create(project_id=ids["project"], kind="simulated", name=f"did {done}")
+    name = f"{Annotator.objects.count()} did {done}"
+    annotator = Annotator.objects.create(
+        project_id=ids["project"], kind="simulated", name=name, skills=list(skills), languages=["en", "de"]
+    )
     if done:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_literal(DONE, {**ids, "annotator": annotator.pk, "done": done}))
+        run(DONE, {**ids, "annotator": annotator.pk, "done": done})
     return annotator.pk
 
 
-def _literal(sql: str, values: dict[str, int]) -> str:
-    """Several statements at once take no parameters; these values are all whole numbers of our own."""
-    return sql % {name: int(value) for name, value in values.items()}
+def run(sql: str, values: dict[str, int]) -> None:
+    """Several statements at once, which take no parameters; these values are all whole numbers of our own."""
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # a million foreign keys are known to be right
+        cursor.execute(sql % {name: int(value) for name, value in values.items()})
 
 
-def measure(annotator_id: int, times: int, *, rescan: bool) -> dict[str, float]:
-    """The query alone, and the whole take around it, both rolled back each time."""
+def vacuum() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+
+
+def measure(annotator_id: int, times: int, *, rescan: bool = False) -> dict[str, float]:
+    """The statement alone, and the whole take around it, both rolled back each time."""
     from django.db import transaction
 
-    from labelapp.labeling.services.seats import seat_find, seat_take
-    from labelapp.models import Annotator
+    from labelapp.labeling.services.queue import seat_next, seated_lock
+    from labelapp.labeling.services.seats import LEASE, seat_take
+    from labelapp.models import Batch, Seat
 
-    annotator = Annotator.objects.get(pk=annotator_id)
-    queries, takes = [], []
-    for _ in range(times):
+    held = {"to": Seat.State.HELD, "lease": LEASE, "work": Batch.Work.COMPARISON, "beside": 0, "rescan": rescan}
+    statements, takes = [], []
+    for turn in range(-10, times):
         with transaction.atomic():
+            seated = seated_lock(annotator_id)
             start = time.perf_counter()
-            found = seat_find(annotator, rescan=rescan)
-            queries.append((time.perf_counter() - start) * 1000)
+            found = seat_next(seated, **held)
+            middle = time.perf_counter()
             transaction.set_rollback(True)
         with transaction.atomic():
-            start = time.perf_counter()
+            again = time.perf_counter()
             seat_take(annotator_id=annotator_id)
-            takes.append((time.perf_counter() - start) * 1000)
+            end = time.perf_counter()
             transaction.set_rollback(True)
         if found is None:
             raise RuntimeError("The queue was empty; nothing was measured.")
+        if turn >= 0:
+            statements.append((middle - start) * 1000)
+            takes.append((end - again) * 1000)
     return {
-        "p50_ms": round(statistics.median(queries), 2),
-        "p95_ms": round(statistics.quantiles(queries, n=20)[-1], 2),
+        "p50_ms": round(statistics.median(statements), 2),
+        "p95_ms": round(statistics.quantiles(statements, n=20)[-1], 2),
         "take_p50_ms": round(statistics.median(takes), 2),
     }
+
+
+@contextmanager
+def old_snapshot() -> Iterator[float]:
+    """A transaction in another connection that sees the tables as they are now; yields since when."""
+    from django.db import connections
+
+    other = connections.create_connection("default")
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT count(*) FROM labelapp_project")
+        yield time.monotonic()
+    finally:
+        other.close()
+
+
+class Rows(list[dict[str, Any]]):
+    """The rows of the answer, each told as soon as it is known."""
+
+    def add(self, **row: Any) -> None:
+        self.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+
+
+def queue_rows(rows: Rows, options: argparse.Namespace) -> None:
+    """One pool, by its size and by what the person has done."""
+    for open_seats in options.open:
+        ids = build(f"queue-{open_seats}", open_seats)
+        people = [(done, labeler(ids, done)) for done in options.done if done <= open_seats // OVERLAP]
+        vacuum()
+        for done, annotator_id in people:
+            for rescan in [False, True] if done else [False]:
+                figures = measure(annotator_id, 20 if rescan else options.takes, rescan=rescan)
+                rows.add(case="queue", open=open_seats, done=done, rescan=rescan, **figures)
+
+
+def thousandth_rows(rows: Rows, options: argparse.Namespace) -> None:
+    """A thousand pools, of which one is for the person; the smallest and the largest queue."""
+    for open_seats in sorted({options.open[0], options.open[-1]}):
+        ids = build(f"thousandth-{open_seats}", max(open_seats, POOLS * OVERLAP), POOLS)
+        annotator_id = labeler(ids, skills=("skill-7",))
+        vacuum()
+        rows.add(case="thousandth", open=open_seats, done=0, pools=POOLS, **measure(annotator_id, options.takes))
+
+
+def snapshot_rows(rows: Rows, options: argparse.Namespace) -> None:
+    """A head of dead entries that an old snapshot keeps."""
+    from labelapp.labeling.services.pools import pools_advance
+
+    open_seats = options.open[-2] if len(options.open) > 1 else options.open[-1]
+    ids = build(f"snapshot-{open_seats}", open_seats + options.filled)
+    people = [(done, labeler(ids, done)) for done in options.done if done <= options.filled // OVERLAP]
+    fillers = [labeler(ids) for _ in range(OVERLAP)]
+    vacuum()
+    with old_snapshot() as since:
+        run(FILL, {**ids, "first": fillers[0], "filled": options.filled})
+        for swept in (False, True):
+            if swept:
+                pools_advance()
+                time.sleep(max(0.0, since + options.age - time.monotonic()))
+            for done, annotator_id in people:
+                figures = measure(annotator_id, options.takes if swept else 20)
+                age = round(time.monotonic() - since)
+                told = {"filled": options.filled, "snapshot_s": age, "swept": swept}
+                rows.add(case="snapshot", open=open_seats, done=done, **told, **figures)
 
 
 def numbers(text: str) -> list[int]:
@@ -119,28 +220,23 @@ def numbers(text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--open", type=numbers, default="1e4,1e6,3e6", help="open seats, three to a task")
+    parser.add_argument("--open", type=numbers, default="1e4,1e6,5e6", help="open seats, three to a task")
     parser.add_argument("--done", type=numbers, default="0,1e4", help="tasks the labeler has done")
     parser.add_argument("--takes", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="small queues, within a minute")
+    parser.add_argument("--filled", type=int, default=130_000, help="seats filled while the snapshot is open")
+    parser.add_argument("--age", type=float, default=300, help="seconds that the snapshot is old at the least")
+    parser.add_argument("--quick", action="store_true", help="small queues and a young snapshot, within a minute")
     options = parser.parse_args()
     if options.quick:
         options.open, options.done, options.takes = [3_000, 30_000], [0, 500], 50
-    rows = []
+        options.filled, options.age = 13_000, 0
+    rows = Rows()
     with fresh_database("queue"):
         from django.db import connection
 
-        for open_seats in options.open:
-            ids = build(open_seats // OVERLAP)
-            people = [(done, labeler(ids, done)) for done in options.done if done <= open_seats // OVERLAP]
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE")
-            for done, annotator_id in people:
-                measure(annotator_id, 10, rescan=False)
-                for rescan in [False, True] if done else [False]:
-                    figures = measure(annotator_id, 20 if rescan else options.takes, rescan=rescan)
-                    rows.append({"open": open_seats, "done": done, "rescan": rescan, **figures})
-                    print(json.dumps(rows[-1]), file=sys.stderr)
+        queue_rows(rows, options)
+        thousandth_rows(rows, options)
+        snapshot_rows(rows, options)
         connection.close()
     print(json.dumps({"rows": rows}))
 

@@ -8,485 +8,800 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('labelapp', '0004_training_guards'),
+        ("labelapp", "0004_training_guards"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BatchTally',
+            name="BatchTally",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('labels', models.PositiveIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("labels", models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Exposure',
+            name="Exposure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('seconds_today', models.PositiveIntegerField(default=0)),
-                ('stretch_seconds', models.PositiveIntegerField(default=0, help_text='Since the last pause of 15 minutes.')),
-                ('last_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("seconds_today", models.PositiveIntegerField(default=0)),
+                (
+                    "stretch_seconds",
+                    models.PositiveIntegerField(default=0, help_text="Since the last pause of 15 minutes."),
+                ),
+                ("last_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='GuidelineExample',
+            name="GuidelineExample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('protocol_name', models.CharField(max_length=100)),
-                ('title', models.CharField(max_length=200)),
-                ('text', models.TextField(help_text='Markdown.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('withdrawn_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("protocol_name", models.CharField(max_length=100)),
+                ("title", models.CharField(max_length=200)),
+                ("text", models.TextField(help_text="Markdown.")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("withdrawn_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='GuidelineVisit',
+            name="GuidelineVisit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('protocol_name', models.CharField(max_length=100)),
-                ('seen_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("protocol_name", models.CharField(max_length=100)),
+                ("seen_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Inquiry',
+            name="Inquiry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.CharField(max_length=2000)),
-                ('answer', models.TextField(blank=True, help_text='Markdown.')),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('seen_at', models.DateTimeField(blank=True, help_text='When the labeler saw the answer.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("text", models.CharField(max_length=2000)),
+                ("answer", models.TextField(blank=True, help_text="Markdown.")),
+                ("answered_at", models.DateTimeField(blank=True, null=True)),
+                ("seen_at", models.DateTimeField(blank=True, help_text="When the labeler saw the answer.", null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='PracticeExample',
+            name="PracticeExample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('protocol_name', models.CharField(max_length=100)),
-                ('title', models.CharField(max_length=200)),
-                ('messages', models.JSONField(help_text='List of {role, content}, as in a prompt.')),
-                ('completions', models.JSONField(help_text='List of {text, explanation}, likert where it is asked.')),
-                ('ranking', models.JSONField(help_text='Tiers of places in that list, best first.')),
-                ('explanation', models.TextField(help_text='Markdown.')),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("protocol_name", models.CharField(max_length=100)),
+                ("title", models.CharField(max_length=200)),
+                ("messages", models.JSONField(help_text="List of {role, content}, as in a prompt.")),
+                ("completions", models.JSONField(help_text="List of {text, explanation}, likert where it is asked.")),
+                ("ranking", models.JSONField(help_text="Tiers of places in that list, best first.")),
+                ("explanation", models.TextField(help_text="Markdown.")),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['position', 'pk'],
+                "ordering": ["position", "pk"],
             },
         ),
         migrations.CreateModel(
-            name='Report',
+            name="Report",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('personal_data', 'It contains personal data'), ('needs_expert', 'It needs an expert'), ('sensitive', 'It is sensitive, and not marked so'), ('broken', 'Something on the page is broken'), ('other', 'Something else'), ('skips', 'Three people skipped it')], max_length=13)),
-                ('note', models.CharField(blank=True, max_length=1000)),
-                ('skill', models.CharField(blank=True, help_text='What an expert for it must know.', max_length=50)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('released', 'Goes on'), ('removed', 'Removed')], default='open', max_length=8)),
-                ('answer', models.CharField(blank=True, max_length=1000)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("personal_data", "It contains personal data"),
+                            ("needs_expert", "It needs an expert"),
+                            ("sensitive", "It is sensitive, and not marked so"),
+                            ("broken", "Something on the page is broken"),
+                            ("other", "Something else"),
+                            ("skips", "Three people skipped it"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                ("note", models.CharField(blank=True, max_length=1000)),
+                ("skill", models.CharField(blank=True, help_text="What an expert for it must know.", max_length=50)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("released", "Goes on"), ("removed", "Removed")],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                ("answer", models.CharField(blank=True, max_length=1000)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='TimeDispute',
+            name="TimeDispute",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(help_text='The day it is about.')),
-                ('claimed_seconds', models.PositiveIntegerField(help_text='How much is missing, as the labeler says.')),
-                ('text', models.CharField(max_length=1000)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('granted', 'Granted'), ('declined', 'Declined')], default='open', max_length=8)),
-                ('granted_seconds', models.PositiveIntegerField(blank=True, null=True)),
-                ('answer', models.CharField(blank=True, max_length=1000)),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(help_text="The day it is about.")),
+                ("claimed_seconds", models.PositiveIntegerField(help_text="How much is missing, as the labeler says.")),
+                ("text", models.CharField(max_length=1000)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("granted", "Granted"), ("declined", "Declined")],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                ("granted_seconds", models.PositiveIntegerField(blank=True, null=True)),
+                ("answer", models.CharField(blank=True, max_length=1000)),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='TimeEntry',
+            name="TimeEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('guidelines', 'Reading the guidelines'), ('practice', 'Practice'), ('break', 'Break'), ('skipped', 'Tasks skipped or reported'), ('prompts', 'Writing prompts'), ('granted', 'Granted after a dispute')], max_length=10)),
-                ('seconds', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("guidelines", "Reading the guidelines"),
+                            ("practice", "Practice"),
+                            ("break", "Break"),
+                            ("skipped", "Tasks skipped or reported"),
+                            ("prompts", "Writing prompts"),
+                            ("granted", "Granted after a dispute"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("seconds", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.RemoveConstraint(
-            model_name='protocol',
-            name='protocol_likert_points',
+            model_name="protocol",
+            name="protocol_likert_points",
         ),
         migrations.RemoveConstraint(
-            model_name='seat',
-            name='seat_state_consistent',
+            model_name="seat",
+            name="seat_state_consistent",
         ),
         migrations.RemoveConstraint(
-            model_name='taskskip',
-            name='task_skip_reason_known',
+            model_name="taskskip",
+            name="task_skip_reason_known",
         ),
         migrations.RemoveIndex(
-            model_name='seat',
-            name='seat_leases',
+            model_name="seat",
+            name="seat_leases",
         ),
         migrations.AddField(
-            model_name='annotation',
-            name='active_by_stage',
-            field=models.JSONField(blank=True, db_default=models.Value('{}', models.JSONField()), default=dict),
+            model_name="annotation",
+            name="active_by_stage",
+            field=models.JSONField(blank=True, db_default=models.Value("{}", models.JSONField()), default=dict),
         ),
         migrations.AddField(
-            model_name='annotation',
-            name='before_marks',
-            field=models.JSONField(blank=True, help_text='Ranking and ratings as they stood when the first mark was shown, or due.', null=True),
+            model_name="annotation",
+            name="before_marks",
+            field=models.JSONField(
+                blank=True,
+                help_text="Ranking and ratings as they stood when the first mark was shown, or due.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='annotation',
-            name='edit',
-            field=models.ForeignKey(blank=True, help_text='The best completion, improved by the annotator: preferred to it.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='edited_in', to='labelapp.completion'),
+            model_name="annotation",
+            name="edit",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="The best completion, improved by the annotator: preferred to it.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="edited_in",
+                to="labelapp.completion",
+            ),
         ),
         migrations.AddField(
-            model_name='annotation',
-            name='edit_of',
-            field=models.PositiveSmallIntegerField(blank=True, help_text='The slot that was improved.', null=True),
+            model_name="annotation",
+            name="edit_of",
+            field=models.PositiveSmallIntegerField(blank=True, help_text="The slot that was improved.", null=True),
         ),
         migrations.AddField(
-            model_name='annotation',
-            name='marks',
-            field=models.CharField(blank=True, choices=[('shown', 'Shown'), ('control', 'Control: not shown')], db_default='', default='', help_text='Empty where they were not due.', max_length=7),
+            model_name="annotation",
+            name="marks",
+            field=models.CharField(
+                blank=True,
+                choices=[("shown", "Shown"), ("control", "Control: not shown")],
+                db_default="",
+                default="",
+                help_text="Empty where they were not due.",
+                max_length=7,
+            ),
         ),
         migrations.AddField(
-            model_name='batch',
-            name='quota',
-            field=models.PositiveIntegerField(blank=True, help_text='Labels that one person may give in it; empty for any number.', null=True),
+            model_name="batch",
+            name="quota",
+            field=models.PositiveIntegerField(
+                blank=True, help_text="Labels that one person may give in it; empty for any number.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='batch',
-            name='work',
-            field=models.CharField(choices=[('comparison', 'Compare completions'), ('demonstration', 'Write the ideal answer')], db_default='comparison', default='comparison', max_length=13),
+            model_name="batch",
+            name="work",
+            field=models.CharField(
+                choices=[("comparison", "Compare completions"), ("demonstration", "Write the ideal answer")],
+                db_default="comparison",
+                default="comparison",
+                max_length=13,
+            ),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='active_seconds',
+            model_name="demonstration",
+            name="active_seconds",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='idempotency_key',
+            model_name="demonstration",
+            name="idempotency_key",
             field=models.UUIDField(blank=True, null=True, unique=True),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='paid_seconds',
+            model_name="demonstration",
+            name="paid_seconds",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='pasted_share',
-            field=models.FloatField(blank=True, help_text='Share of the text that was pasted, 0 to 1.', null=True),
+            model_name="demonstration",
+            name="pasted_share",
+            field=models.FloatField(blank=True, help_text="Share of the text that was pasted, 0 to 1.", null=True),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='pasted_source',
-            field=models.CharField(blank=True, db_default='', default='', max_length=500),
+            model_name="demonstration",
+            name="pasted_source",
+            field=models.CharField(blank=True, db_default="", default="", max_length=500),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='seat',
-            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labelapp.seat'),
+            model_name="demonstration",
+            name="seat",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="labelapp.seat",
+            ),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='surplus',
+            model_name="demonstration",
+            name="surplus",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='demonstration',
-            name='task',
-            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='demonstrations', to='labelapp.comparisontask'),
+            model_name="demonstration",
+            name="task",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="demonstrations",
+                to="labelapp.comparisontask",
+            ),
         ),
         migrations.AddField(
-            model_name='project',
-            name='asks_prompts',
-            field=models.BooleanField(default=False, help_text='Labelers may write prompts of their own.'),
+            model_name="pool",
+            name="head",
+            field=models.BigIntegerField(
+                db_default=0,
+                default=0,
+                help_text="No open seat stood before this position when it was last looked at; new people start here.",
+            ),
         ),
         migrations.AddField(
-            model_name='project',
-            name='use_cases',
-            field=models.TextField(blank=True, help_text='One per line: what people use the model for.'),
+            model_name="project",
+            name="asks_prompts",
+            field=models.BooleanField(default=False, help_text="Labelers may write prompts of their own."),
         ),
         migrations.AddField(
-            model_name='prompt',
-            name='quarantined_at',
-            field=models.DateTimeField(blank=True, help_text='Since then nobody is shown it and nothing learns from it.', null=True),
+            model_name="project",
+            name="use_cases",
+            field=models.TextField(blank=True, help_text="One per line: what people use the model for."),
         ),
         migrations.AddField(
-            model_name='prompt',
-            name='written_as',
-            field=models.CharField(blank=True, choices=[('plain', 'Any task they thought of'), ('few_shot', 'An instruction with worked examples'), ('user_based', 'For a use case that the project named')], db_default='', default='', max_length=10),
+            model_name="prompt",
+            name="quarantined_at",
+            field=models.DateTimeField(
+                blank=True, help_text="Since then nobody is shown it and nothing learns from it.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='prompt',
-            name='written_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='prompts_written', to='labelapp.annotator'),
+            model_name="prompt",
+            name="written_as",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("plain", "Any task they thought of"),
+                    ("few_shot", "An instruction with worked examples"),
+                    ("user_based", "For a use case that the project named"),
+                ],
+                db_default="",
+                default="",
+                max_length=10,
+            ),
         ),
         migrations.AddField(
-            model_name='protocol',
-            name='asks_edit',
-            field=models.BooleanField(default=False, help_text='Offers to improve the best completion.'),
+            model_name="prompt",
+            name="written_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="prompts_written",
+                to="labelapp.annotator",
+            ),
         ),
         migrations.AddField(
-            model_name='protocol',
-            name='marks_contradictions',
-            field=models.BooleanField(default=True, help_text='Marks where ranking and ratings disagree, except in a fifth of tasks, the control.'),
+            model_name="protocol",
+            name="asks_edit",
+            field=models.BooleanField(default=False, help_text="Offers to improve the best completion."),
         ),
         migrations.AddField(
-            model_name='rating',
-            name='in_bulk',
-            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, db_default=models.Value([], django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), size=None)), default=list, help_text='Keys answered by “none apply”, not one by one.', size=None),
+            model_name="protocol",
+            name="marks_contradictions",
+            field=models.BooleanField(
+                default=True,
+                help_text="Marks where ranking and ratings disagree, except in a fifth of tasks, the control.",
+            ),
         ),
         migrations.AddField(
-            model_name='user',
-            name='shortcuts',
-            field=models.JSONField(blank=True, db_default=models.Value('{}', models.JSONField()), default=dict, help_text='Keys by action where they differ from the usual; {“off”: true} switches them off.'),
+            model_name="rating",
+            name="in_bulk",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.CharField(max_length=50),
+                blank=True,
+                db_default=models.Value(
+                    [], django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), size=None)
+                ),
+                default=list,
+                help_text="Keys answered by “none apply”, not one by one.",
+                size=None,
+            ),
+        ),
+        migrations.AddField(
+            model_name="user",
+            name="shortcuts",
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value("{}", models.JSONField()),
+                default=dict,
+                help_text="Keys by action where they differ from the usual; {“off”: true} switches them off.",
+            ),
         ),
         migrations.AlterField(
-            model_name='annotation',
-            name='active_seconds',
-            field=models.PositiveIntegerField(blank=True, help_text='At work on it; for quality only.', null=True),
+            model_name="annotation",
+            name="active_seconds",
+            field=models.PositiveIntegerField(blank=True, help_text="At work on it; for quality only.", null=True),
         ),
         migrations.AlterField(
-            model_name='annotation',
-            name='paid_seconds',
-            field=models.PositiveIntegerField(blank=True, help_text='From open to submit; for pay.', null=True),
+            model_name="annotation",
+            name="paid_seconds",
+            field=models.PositiveIntegerField(blank=True, help_text="From open to submit; for pay.", null=True),
         ),
         migrations.AlterField(
-            model_name='batch',
-            name='k',
-            field=models.PositiveSmallIntegerField(default=4, help_text='Completions per task at the most; says nothing where answers are written.'),
+            model_name="batch",
+            name="k",
+            field=models.PositiveSmallIntegerField(
+                default=4, help_text="Completions per task at the most; says nothing where answers are written."
+            ),
         ),
         migrations.AlterField(
-            model_name='protocol',
-            name='likert_points',
-            field=models.PositiveSmallIntegerField(default=7, help_text='Points of the rating scale; 2 is thumbs down and up, 0 asks for none.'),
+            model_name="protocol",
+            name="likert_points",
+            field=models.PositiveSmallIntegerField(
+                default=7, help_text="Points of the rating scale; 2 is thumbs down and up, 0 asks for none."
+            ),
         ),
         migrations.AlterField(
-            model_name='seat',
-            name='state',
-            field=models.CharField(choices=[('open', 'Open'), ('reserved', 'Reserved'), ('held', 'Held'), ('withdrawn', 'Withdrawn'), ('filled', 'Filled')], default='open', max_length=9),
+            model_name="seat",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("open", "Open"),
+                    ("reserved", "Reserved"),
+                    ("held", "Held"),
+                    ("withdrawn", "Withdrawn"),
+                    ("filled", "Filled"),
+                ],
+                default="open",
+                max_length=9,
+            ),
         ),
         migrations.AlterField(
-            model_name='taskskip',
-            name='reason',
-            field=models.CharField(choices=[('unclear', 'The prompt is too unclear to judge'), ('expertise', 'It needs knowledge I do not have'), ('language', 'It is in a language I do not read well'), ('distressing', 'The content is distressing'), ('broken', 'Something on the page is broken'), ('reported', 'I reported it'), ('other', 'Another reason')], max_length=12),
+            model_name="taskskip",
+            name="reason",
+            field=models.CharField(
+                choices=[
+                    ("unclear", "The prompt is too unclear to judge"),
+                    ("expertise", "It needs knowledge I do not have"),
+                    ("language", "It is in a language I do not read well"),
+                    ("distressing", "The content is distressing"),
+                    ("broken", "Something on the page is broken"),
+                    ("reported", "I reported it"),
+                    ("other", "Another reason"),
+                ],
+                max_length=12,
+            ),
         ),
         migrations.AddIndex(
-            model_name='seat',
-            index=models.Index(condition=models.Q(('state__in', ['held', 'reserved'])), fields=['lease_until'], name='seat_leases'),
+            model_name="seat",
+            index=models.Index(
+                condition=models.Q(("state__in", ["held", "reserved"])), fields=["lease_until"], name="seat_leases"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(('marks__in', ['', 'shown', 'control'])), name='annotation_marks_known'),
+            model_name="annotation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("marks__in", ["", "shown", "control"])), name="annotation_marks_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('edit__isnull', True), ('edit_of__isnull', True)), models.Q(('edit__isnull', False), ('edit_of__isnull', False)), _connector='OR'), name='annotation_edit_of'),
+            model_name="annotation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("edit__isnull", True), ("edit_of__isnull", True)),
+                    models.Q(("edit__isnull", False), ("edit_of__isnull", False)),
+                    _connector="OR",
+                ),
+                name="annotation_edit_of",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.CheckConstraint(condition=models.Q(('work__in', ['comparison', 'demonstration'])), name='batch_work_known'),
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("work__in", ["comparison", "demonstration"])), name="batch_work_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.CheckConstraint(condition=models.Q(('quota__isnull', True), ('quota__gte', 1), _connector='OR'), name='batch_quota'),
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quota__isnull", True), ("quota__gte", 1), _connector="OR"), name="batch_quota"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='demonstration',
-            constraint=models.UniqueConstraint(condition=models.Q(('supersedes__isnull', True), ('task__isnull', False)), fields=('task', 'annotator'), name='demonstration_once_per_person'),
+            model_name="demonstration",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("supersedes__isnull", True), ("task__isnull", False)),
+                fields=("task", "annotator"),
+                name="demonstration_once_per_person",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='demonstration',
-            constraint=models.UniqueConstraint(condition=models.Q(('seat__isnull', False), ('supersedes__isnull', True)), fields=('seat',), name='demonstration_once_per_seat'),
+            model_name="demonstration",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("seat__isnull", False), ("supersedes__isnull", True)),
+                fields=("seat",),
+                name="demonstration_once_per_seat",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='demonstration',
-            constraint=models.CheckConstraint(condition=models.Q(('seat__isnull', False), ('surplus', True), _negated=True), name='demonstration_surplus_seatless'),
+            model_name="demonstration",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("seat__isnull", False), ("surplus", True), _negated=True),
+                name="demonstration_surplus_seatless",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='demonstration',
-            constraint=models.CheckConstraint(condition=models.Q(('pasted_share__isnull', True), models.Q(('pasted_share__gte', 0), ('pasted_share__lte', 1)), _connector='OR'), name='demonstration_pasted_share'),
+            model_name="demonstration",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("pasted_share__isnull", True),
+                    models.Q(("pasted_share__gte", 0), ("pasted_share__lte", 1)),
+                    _connector="OR",
+                ),
+                name="demonstration_pasted_share",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='prompt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('written_as', ''), ('written_by__isnull', True)), ('written_as__in', ['plain', 'few_shot', 'user_based']), _connector='OR'), name='prompt_written_as_known'),
+            model_name="prompt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("written_as", ""), ("written_by__isnull", True)),
+                    ("written_as__in", ["plain", "few_shot", "user_based"]),
+                    _connector="OR",
+                ),
+                name="prompt_written_as_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='protocol',
-            constraint=models.CheckConstraint(condition=models.Q(('likert_points__in', [0, 2, 5, 7, 10])), name='protocol_likert_points'),
+            model_name="protocol",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("likert_points__in", [0, 2, 5, 7, 10])), name="protocol_likert_points"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='seat',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'reserved')), fields=('annotator',), name='seat_one_reserved_per_person'),
+            model_name="seat",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "reserved")), fields=("annotator",), name="seat_one_reserved_per_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='seat',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('annotator__isnull', True), ('held_at__isnull', True), ('lease_until__isnull', True), ('state__in', ['open', 'withdrawn'])), models.Q(('annotator__isnull', False), ('held_at__isnull', True), ('lease_until__isnull', False), ('state', 'reserved')), models.Q(('annotator__isnull', False), ('held_at__isnull', False), ('lease_until__isnull', False), ('state', 'held')), models.Q(('annotator__isnull', False), ('lease_until__isnull', True), ('state', 'filled')), _connector='OR'), name='seat_state_consistent'),
+            model_name="seat",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("annotator__isnull", True),
+                        ("held_at__isnull", True),
+                        ("lease_until__isnull", True),
+                        ("state__in", ["open", "withdrawn"]),
+                    ),
+                    models.Q(
+                        ("annotator__isnull", False),
+                        ("held_at__isnull", True),
+                        ("lease_until__isnull", False),
+                        ("state", "reserved"),
+                    ),
+                    models.Q(
+                        ("annotator__isnull", False),
+                        ("held_at__isnull", False),
+                        ("lease_until__isnull", False),
+                        ("state", "held"),
+                    ),
+                    models.Q(("annotator__isnull", False), ("lease_until__isnull", True), ("state", "filled")),
+                    _connector="OR",
+                ),
+                name="seat_state_consistent",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='taskskip',
-            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['unclear', 'expertise', 'language', 'distressing', 'broken', 'reported', 'other'])), name='task_skip_reason_known'),
+            model_name="taskskip",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("reason__in", ["unclear", "expertise", "language", "distressing", "broken", "reported", "other"])
+                ),
+                name="task_skip_reason_known",
+            ),
         ),
         migrations.AddField(
-            model_name='batchtally',
-            name='annotator',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labelapp.annotator'),
+            model_name="batchtally",
+            name="annotator",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="labelapp.annotator"
+            ),
         ),
         migrations.AddField(
-            model_name='batchtally',
-            name='batch',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labelapp.batch'),
+            model_name="batchtally",
+            name="batch",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="labelapp.batch"),
         ),
         migrations.AddField(
-            model_name='exposure',
-            name='annotator',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='exposure', to='labelapp.annotator'),
+            model_name="exposure",
+            name="annotator",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.CASCADE, related_name="exposure", to="labelapp.annotator"
+            ),
         ),
         migrations.AddField(
-            model_name='guidelineexample',
-            name='created_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="guidelineexample",
+            name="created_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='guidelineexample',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='guideline_examples', to='labelapp.project'),
+            model_name="guidelineexample",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="guideline_examples", to="labelapp.project"
+            ),
         ),
         migrations.AddField(
-            model_name='guidelinevisit',
-            name='annotator',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labelapp.annotator'),
+            model_name="guidelinevisit",
+            name="annotator",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="labelapp.annotator"
+            ),
         ),
         migrations.AddField(
-            model_name='guidelinevisit',
-            name='protocol',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labelapp.protocol'),
+            model_name="guidelinevisit",
+            name="protocol",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="labelapp.protocol"
+            ),
         ),
         migrations.AddField(
-            model_name='inquiry',
-            name='annotator',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inquiries', to='labelapp.annotator'),
+            model_name="inquiry",
+            name="annotator",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="inquiries", to="labelapp.annotator"
+            ),
         ),
         migrations.AddField(
-            model_name='inquiry',
-            name='answered_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="inquiry",
+            name="answered_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='inquiry',
-            name='task',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inquiries', to='labelapp.comparisontask'),
+            model_name="inquiry",
+            name="task",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="inquiries", to="labelapp.comparisontask"
+            ),
         ),
         migrations.AddField(
-            model_name='guidelineexample',
-            name='inquiry',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='examples', to='labelapp.inquiry'),
+            model_name="guidelineexample",
+            name="inquiry",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="examples",
+                to="labelapp.inquiry",
+            ),
         ),
         migrations.AddField(
-            model_name='practiceexample',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='practice_examples', to='labelapp.project'),
+            model_name="practiceexample",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="practice_examples", to="labelapp.project"
+            ),
         ),
         migrations.AddField(
-            model_name='report',
-            name='annotator',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='labelapp.annotator'),
+            model_name="report",
+            name="annotator",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="reports",
+                to="labelapp.annotator",
+            ),
         ),
         migrations.AddField(
-            model_name='report',
-            name='closed_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="report",
+            name="closed_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='report',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='labelapp.project'),
+            model_name="report",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="reports", to="labelapp.project"
+            ),
         ),
         migrations.AddField(
-            model_name='report',
-            name='task',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='labelapp.comparisontask'),
+            model_name="report",
+            name="task",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="reports", to="labelapp.comparisontask"
+            ),
         ),
         migrations.AddField(
-            model_name='timedispute',
-            name='annotation',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labelapp.annotation'),
+            model_name="timedispute",
+            name="annotation",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="labelapp.annotation",
+            ),
         ),
         migrations.AddField(
-            model_name='timedispute',
-            name='annotator',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='time_disputes', to='labelapp.annotator'),
+            model_name="timedispute",
+            name="annotator",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="time_disputes", to="labelapp.annotator"
+            ),
         ),
         migrations.AddField(
-            model_name='timedispute',
-            name='closed_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="timedispute",
+            name="closed_by",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='timeentry',
-            name='annotator',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='time_entries', to='labelapp.annotator'),
+            model_name="timeentry",
+            name="annotator",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="time_entries",
+                to="labelapp.annotator",
+            ),
         ),
         migrations.AddField(
-            model_name='timeentry',
-            name='task',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labelapp.comparisontask'),
+            model_name="timeentry",
+            name="task",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="labelapp.comparisontask",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batchtally',
-            constraint=models.UniqueConstraint(fields=('annotator', 'batch'), name='batch_tally_once'),
+            model_name="batchtally",
+            constraint=models.UniqueConstraint(fields=("annotator", "batch"), name="batch_tally_once"),
         ),
         migrations.AddConstraint(
-            model_name='guidelinevisit',
-            constraint=models.UniqueConstraint(fields=('annotator', 'protocol_name'), name='guideline_visit_once'),
+            model_name="guidelinevisit",
+            constraint=models.UniqueConstraint(fields=("annotator", "protocol_name"), name="guideline_visit_once"),
         ),
         migrations.AddConstraint(
-            model_name='inquiry',
-            constraint=models.CheckConstraint(condition=models.Q(('answered_at__isnull', True), models.Q(('answer', ''), _negated=True), _connector='OR'), name='inquiry_answered_in_words'),
+            model_name="inquiry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("answered_at__isnull", True), models.Q(("answer", ""), _negated=True), _connector="OR"
+                ),
+                name="inquiry_answered_in_words",
+            ),
         ),
         migrations.AddIndex(
-            model_name='guidelineexample',
-            index=models.Index(fields=['project', 'protocol_name'], name='guideline_examples'),
+            model_name="guidelineexample",
+            index=models.Index(fields=["project", "protocol_name"], name="guideline_examples"),
         ),
         migrations.AddIndex(
-            model_name='practiceexample',
-            index=models.Index(fields=['project', 'protocol_name'], name='practice_examples'),
+            model_name="practiceexample",
+            index=models.Index(fields=["project", "protocol_name"], name="practice_examples"),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(fields=['project', 'state', 'created_at'], name='report_list'),
+            model_name="report",
+            index=models.Index(fields=["project", "state", "created_at"], name="report_list"),
         ),
         migrations.AddConstraint(
-            model_name='report',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('task', 'annotator', 'kind'), name='report_open_once', nulls_distinct=False),
+            model_name="report",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")),
+                fields=("task", "annotator", "kind"),
+                name="report_open_once",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='report',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['personal_data', 'needs_expert', 'sensitive', 'broken', 'other', 'skips'])), name='report_kind_known'),
+            model_name="report",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("kind__in", ["personal_data", "needs_expert", "sensitive", "broken", "other", "skips"])
+                ),
+                name="report_kind_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='report',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('state', 'open')), models.Q(('closed_at__isnull', False), ('state__in', ['released', 'removed'])), _connector='OR'), name='report_state_consistent'),
+            model_name="report",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("closed_at__isnull", True), ("state", "open")),
+                    models.Q(("closed_at__isnull", False), ("state__in", ["released", "removed"])),
+                    _connector="OR",
+                ),
+                name="report_state_consistent",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='timedispute',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('state', 'open')), models.Q(('closed_at__isnull', False), ('granted_seconds__isnull', False), ('state', 'granted')), models.Q(('closed_at__isnull', False), ('state', 'declined')), _connector='OR'), name='time_dispute_state_consistent'),
+            model_name="timedispute",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("closed_at__isnull", True), ("state", "open")),
+                    models.Q(("closed_at__isnull", False), ("granted_seconds__isnull", False), ("state", "granted")),
+                    models.Q(("closed_at__isnull", False), ("state", "declined")),
+                    _connector="OR",
+                ),
+                name="time_dispute_state_consistent",
+            ),
         ),
         migrations.AddIndex(
-            model_name='timeentry',
-            index=models.Index(fields=['annotator', '-created_at'], name='time_entry_recent'),
+            model_name="timeentry",
+            index=models.Index(fields=["annotator", "-created_at"], name="time_entry_recent"),
         ),
         migrations.AddConstraint(
-            model_name='timeentry',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['guidelines', 'practice', 'break', 'skipped', 'prompts', 'granted'])), name='time_entry_kind_known'),
+            model_name="timeentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["guidelines", "practice", "break", "skipped", "prompts", "granted"])),
+                name="time_entry_kind_known",
+            ),
         ),
     ]

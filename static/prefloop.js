@@ -1,7 +1,8 @@
 // Small behaviour shared by all pages. Everything works without it, only less comfortably.
 "use strict";
 (() => {
-  const OFFLINE = "The server did not answer. What was saved is safe; please try again in a moment.";
+  const says = document.body.dataset; // words in the language of the page: templates/components/words.html
+  const OFFLINE = says.saysOffline;
 
   function notify(text, level) {
     const region = document.getElementById("messages");
@@ -14,7 +15,7 @@
     const close = document.createElement("button");
     close.type = "button";
     close.dataset.dismiss = "";
-    close.textContent = "Dismiss";
+    close.textContent = says.saysClose;
     notice.append(line, close);
     region.append(notice);
   }
@@ -30,10 +31,10 @@
     const label = button.textContent;
     try {
       await navigator.clipboard.writeText(source.value ?? source.textContent.trim());
-      button.textContent = "Copied";
+      button.textContent = says.saysCopied;
     } catch {
       source.select?.();
-      button.textContent = "Press Ctrl+C";
+      button.textContent = says.saysCopy;
     }
     setTimeout(() => (button.textContent = label), 2000);
   }
@@ -66,8 +67,8 @@
   document.addEventListener("htmx:afterOnLoad", () => forget(OFFLINE));
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
-    if (status === 401 || status === 403) notify("You are no longer signed in here. Reload the page to sign in.", "error");
-    else notify(`That did not work (error ${status}). Reload the page and try again.`, "error");
+    if (status === 401 || status === 403) notify(says.saysSignedOut, "error");
+    else notify(`${says.saysFailed} ${status}`, "error");
   });
 
   document.querySelector("[aria-invalid='true']")?.focus();

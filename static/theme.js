@@ -3,7 +3,6 @@
 (() => {
   const KEY = "prefloop-theme";
   const THEMES = ["", "light", "dark"];
-  const NAMES = { "": "as the system", light: "light", dark: "dark" };
   const root = document.documentElement;
 
   function stored() {
@@ -21,8 +20,9 @@
   }
 
   function describe(button, theme) {
-    button.querySelector("span").textContent = `Colours: ${NAMES[theme]}`;
-    button.title = `Colours: ${NAMES[theme]}`;
+    const name = button.dataset[theme || "system"];
+    button.querySelector("span").textContent = name;
+    button.title = name;
     const icon = button.querySelector("use");
     const sprite = icon.getAttribute("href").split("#")[0];
     icon.setAttribute("href", `${sprite}#${{ "": "contrast", light: "sun", dark: "moon" }[theme]}`);

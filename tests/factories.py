@@ -19,6 +19,7 @@ from labelapp.models import (
     Batch,
     ComparisonTask,
     Completion,
+    Demonstration,
     Job,
     ModelVersion,
     Project,
@@ -108,6 +109,33 @@ def batch_with_tasks(project: Project, protocol: Protocol, *, tasks: int = 3, k:
         salt=project.salt,
     )
     return batch
+
+
+def batch_to_write(project: Project, protocol: Protocol, *, tasks: int = 3, **plan: Any) -> Batch:
+    """An open batch that asks for the ideal answer to new prompts; overlap 1 and nothing shared unless told."""
+    name = plan.pop("name", f"Batch {Batch.objects.count() + 1}")
+    prompt = plan.pop("prompt", {})
+    work = Batch.Work.DEMONSTRATION
+    batch = Batch.objects.create(
+        project=project, protocol=protocol, name=name, state=Batch.State.OPEN, work=work, **{"shared_share": 0, **plan}
+    )
+    prompts = [prompt_make(project, f"{name}: question {index}?", **prompt) for index in range(tasks)]
+    ids = [prompt.pk for prompt in prompts]
+    tasks_create(batch=batch, prompt_ids=ids, choice=PromptChoice(), probability=1.0, salt=project.salt)
+    return batch
+
+
+def demonstration_make(task: ComparisonTask, annotator: Annotator, text: str, **fields: Any) -> Demonstration:
+    """An answer written for a task, from outside the queue."""
+    return Demonstration.objects.create(
+        task=task,
+        prompt_id=task.prompt_id,
+        annotator=annotator,
+        text=text,
+        text_hash=hashlib.sha256(text.encode()).hexdigest(),
+        idempotency_key=uuid4(),
+        **fields,
+    )
 
 
 def labeler_make(project: Project, name: str) -> Annotator:

@@ -21,6 +21,7 @@ from pytest_django import Settings
 from labelapp.accounts.services import invitation_create
 from labelapp.artifacts.services import artifact_write
 from labelapp.datasets.services import KIND
+from labelapp.desk.services import dispute_make, inquiry_make
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.selectors import BUILD
 from labelapp.labeling.services.seats import seat_take
@@ -28,6 +29,7 @@ from labelapp.models import (
     Annotator,
     Artifact,
     Batch,
+    Inquiry,
     Invitation,
     Job,
     Membership,
@@ -35,11 +37,13 @@ from labelapp.models import (
     Project,
     Prompt,
     Protocol,
+    Report,
     Role,
     Round,
     Run,
     Seat,
     Snapshot,
+    TimeDispute,
     User,
 )
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
@@ -139,6 +143,31 @@ class World:
         seating = seating_new(task_id=self.seat.task_id, annotator_id=self.annotator.pk, seat=self.seat, draft=None)
         return {"seating": seating_sign(seating), "revision": "1"}
 
+    @cached_property
+    def report(self) -> Report:
+        """Lena says that something is broken in the task she holds."""
+        return Report.objects.create(
+            project=self.project, task=self.seat.task, annotator=self.annotator, kind=Report.Kind.BROKEN
+        )
+
+    def decision(self) -> dict[str, str]:
+        """The task goes on, says rita, and omar finds the report closed in the other way."""
+        return {"state": "released" if self.report.state == Report.State.OPEN else "removed"}
+
+    @cached_property
+    def inquiry(self) -> Inquiry:
+        """Lena's question about the task she holds."""
+        return inquiry_make(annotator=self.annotator, task=self.seat.task, text="Is a short answer better?")
+
+    @cached_property
+    def dispute(self) -> TimeDispute:
+        """Lena misses ten minutes of today."""
+        return dispute_make(annotator=self.annotator, day=timezone.localdate(), claimed_seconds=600, text="Lost.")
+
+    def claim(self) -> dict[str, str]:
+        """Somebody misses five minutes of today."""
+        return {"day": timezone.localdate().isoformat(), "minutes": "5", "text": "It was lost."}
+
     def judgement(self) -> dict[str, str]:
         """Lena's labeling form, filled in."""
         return self.slip() | {"preference": "1", "likert-A": "7", "likert-B": "2"}
@@ -174,6 +203,7 @@ PAGES: dict[str, list[Visit]] = {
     "member_end": [post(ADMINS_DO)],
     "invitation_create": [get(ADMINS), post(ADMINS, {"role": "labeler"})],
     "invitation_revoke": [post(ADMINS_DO)],
+    "shortcuts": [get(SIGNED_IN), post((302, 302, 302, 302, 302), {"reset": "1"})],
     "profile": [get(MEMBERS), post((302, 404, 302, 302, 302), {"languages": "de"})],
     # projects
     "projects": [get(SIGNED_IN)],
@@ -194,6 +224,7 @@ PAGES: dict[str, list[Visit]] = {
     # labeling
     "label": [get(MEMBERS)],
     "label_waiting": [get((302, 404, 286, 286, 286))],
+    "label_break": [post((401, 404, 200, 200, 200), {"seconds": "60"})],
     "task": [get(HOLDER)],
     "task_draft": [get(TO_THE_TASK), post((302, 404, 200, 400, 400), World.slip)],
     "task_heartbeat": [post(MEMBERS)],
@@ -204,6 +235,14 @@ PAGES: dict[str, list[Visit]] = {
     "batch": [get(REVIEWERS)],
     "batch_state": [post(ADMINS_DO, {"to": "paused"})],
     "batch_build": [post(ADMINS_DO, World.broken_build)],
+    # desk
+    "task_ask": [post((302, 404, 302, 404, 404), {"text": "Is a short answer better?"})],
+    "my_work": [get(MEMBERS)],
+    "dispute_create": [post((302, 404, 302, 302, 302), World.claim)],
+    "desk": [get(REVIEWERS)],
+    "report": [get(REVIEWERS), post((302, 404, 403, 302, 422), World.decision)],
+    "inquiry": [get(REVIEWERS), post((302, 404, 403, 302, 422), {"answer": "Yes, where it says as much."})],
+    "dispute": [get(ADMINS), post(ADMINS_DO, {"minutes": "5"})],
     # jobs
     "jobs": [get(ADMINS)],
     "job": [get(ADMINS)],
@@ -246,6 +285,9 @@ PKS: dict[str, Callable[[World], int]] = {
     "prompt": lambda world: Prompt.objects.earliest("pk").pk,
     "batch": lambda world: world.batch.pk,
     "task": lambda world: world.seat.task_id,
+    "report": lambda world: world.report.pk,
+    "inquiry": lambda world: world.inquiry.pk,
+    "dispute": lambda world: world.dispute.pk,
     "job": lambda world: world.job.pk,
     "import": lambda world: world.job.pk,
     "snapshot": lambda world: world.snapshot.pk,

@@ -1,22 +1,31 @@
 """Forms about people."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labelapp.accounts.languages import language_name, language_parse
 from labelapp.models import Annotator, Role
 
 MAX_WORDS = 30
+COMMA = re.compile("[,\uff0c\u3001]")
+"""As Latin and Chinese keyboards write it."""
 
 
 class SignupNameForm(forms.Form):
     """What sign-up asks beyond address and password."""
 
-    name = forms.CharField(label="Your name", max_length=150, help_text="Reviewers and admins of your projects see it.")
+    name = forms.CharField(
+        label=gettext_lazy("Your name"),
+        max_length=150,
+        help_text=gettext_lazy("Reviewers and admins of your projects see it."),
+    )
     field_order = ["name", "email", "password1", "password2"]
 
     def signup(self, request: HttpRequest, user: Any) -> None:
@@ -37,18 +46,23 @@ class WordListField(forms.Field):
 
     def to_python(self, value: Any) -> list[str]:
         """Split at commas; empty places and repeated words are dropped."""
-        typed = value if isinstance(value, list) else str(value or "").split(",")
+        typed = value if isinstance(value, list) else COMMA.split(str(value or ""))
         words = [self.read(" ".join(word.split())) for word in typed if word.strip()]
         if len(words) > MAX_WORDS:
-            raise ValidationError(f"These are {len(words)}; at most {MAX_WORDS} fit here.")
+            raise ValidationError(
+                _("These are %(count)d; at most %(limit)d fit here.") % {"count": len(words), "limit": MAX_WORDS}
+            )
         return list(dict.fromkeys(words))
 
     def read(self, word: str) -> str:
         """Turn one typed word into what is stored. Raises ValidationError."""
         if len(word) > self.word_length:
-            raise ValidationError(f"“{word[:20]}…” is too long: at most {self.word_length} characters each.")
+            raise ValidationError(
+                _("“%(word)s…” is too long: at most %(limit)d characters each.")
+                % {"word": word[:20], "limit": self.word_length}
+            )
         if not word.isprintable():
-            raise ValidationError("There is an invisible character in it. Type the words again.")
+            raise ValidationError(_("There is an invisible character in it. Type the words again."))
         return word.lower()
 
     def show(self, word: str) -> str:
@@ -64,7 +78,8 @@ class LanguagesField(WordListField):
         code = language_parse(word)
         if code is None:
             raise ValidationError(
-                f"“{word[:40]}” is not a language that we know. Write its name, as in German, or its code, as in de."
+                _("“%(word)s” is not a language that we know. Write its name, as in German, or its code, as in de.")
+                % {"word": word[:40]}
             )
         return code
 
@@ -111,15 +126,17 @@ class ProfileForm(forms.Form):
     """What a person says about themselves in one project."""
 
     languages = LanguagesField(
-        label="Languages you read well",
-        help_text="With commas, as in English, German. You are given tasks in these languages only.",
+        label=gettext_lazy("Languages you read well"),
+        help_text=gettext_lazy("With commas, as in English, German. You are given tasks in these languages only."),
     )
     accepts_sensitive = forms.MultipleChoiceField(
-        label="Sensitive content you are willing to see",
+        label=gettext_lazy("Sensitive content you are willing to see"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Tasks with such content go only to people who ticked it. Tick as few as you like; you can take a "
-        "tick away at any time, and nobody asks why.",
+        help_text=gettext_lazy(
+            "Tasks with such content go only to people who ticked it. Tick as few as you like; you can take a tick "
+            "away at any time, and nobody asks why."
+        ),
     )
 
     def __init__(self, *args: Any, categories: Mapping[str, str], **kwargs: Any) -> None:

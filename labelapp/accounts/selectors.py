@@ -29,21 +29,6 @@ class Member:
         return [language_name(code) for code in self.annotator.languages]
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What the home page says about one project of a person."""
-
-    membership: Membership
-    labels: int
-    labels_this_week: int
-    has_open_batch: bool
-
-    @property
-    def only_labels(self) -> bool:
-        """Whether the person has nothing but labeling to do here."""
-        return self.membership.role == Role.LABELER
-
-
 def memberships_in(project: Project) -> QuerySet[Membership]:
     """The project's memberships in force with their people, admins first, reviewers next, then by name."""
     rank = Case(*(When(role=role, then=role.rank) for role in Role))
@@ -91,27 +76,8 @@ def invitations_open(project: Project) -> QuerySet[Invitation]:
     return invitations_valid().select_related("created_by").filter(project=project).order_by("-created_at", "-pk")
 
 
-def desks_of(user: User | AnonymousUser) -> list[Desk]:
-    """The person's projects with how much they labeled in each, in two queries for any number of projects."""
-    open_batches = Batch.objects.filter(project=OuterRef("project"), state=Batch.State.OPEN)
-    memberships = list(projects_of(user).annotate(has_open_batch=Exists(open_batches)))
-    own = Q(annotations__supersedes__isnull=True)
-    week = own & Q(annotations__created_at__gte=timezone.now() - timedelta(days=7))
-    annotators = {
-        annotator.project_id: annotator
-        for annotator in Annotator.objects.filter(user__in={membership.user_id for membership in memberships}).annotate(
-            labels=Count("annotations", filter=own), labels_this_week=Count("annotations", filter=week)
-        )
-    }
-    return [
-        Desk(membership, annotator.labels, annotator.labels_this_week, membership.has_open_batch)
-        for membership in memberships
-        if (annotator := annotators.get(membership.project_id))
-    ]
-
-
 def sensitive_categories(project: Project, annotator: Annotator) -> dict[str, str]:
     """Categories a person can accept, by key: ours, those of the project's work, and those accepted before."""
     pools = Pool.objects.filter(batch__project=project).exclude(sensitivity=[]).values_list("sensitivity", flat=True)
     found = {key for keys in pools.distinct() for key in keys} | set(annotator.accepts_sensitive)
-    return CATEGORIES | {key: category_label(key) for key in sorted(found - CATEGORIES.keys())}
+    return {key: category_label(key) for key in [*CATEGORIES, *sorted(found - CATEGORIES.keys())]}

@@ -1,17 +1,19 @@
 """Kinds of content that nobody has to read who has not said that they will."""
 
+from django.utils.translation import gettext_lazy
+
 CATEGORIES = {
-    "abuse": "Abuse and harassment",
-    "hate": "Hate against groups of people",
-    "medical": "Illness, injury and medical detail",
-    "political": "Heated politics",
-    "self-harm": "Self-harm and suicide",
-    "sexual": "Sexual content",
-    "violence": "Violence and gore",
+    "abuse": gettext_lazy("Abuse and harassment"),
+    "hate": gettext_lazy("Hate against groups of people"),
+    "medical": gettext_lazy("Illness, injury and medical detail"),
+    "political": gettext_lazy("Heated politics"),
+    "self-harm": gettext_lazy("Self-harm and suicide"),
+    "sexual": gettext_lazy("Sexual content"),
+    "violence": gettext_lazy("Violence and gore"),
 }
 """What pages call each category, by the key that prompts and pools carry. Imports may bring others."""
 
 
 def category_label(key: str) -> str:
     """What pages call a category, known or brought by an import."""
-    return CATEGORIES.get(key) or key.replace("-", " ").replace("_", " ").capitalize()
+    return str(CATEGORIES.get(key, "")) or key.replace("-", " ").replace("_", " ").capitalize()

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from labelapp.accounts import views
+from labelapp.accounts import shortcut_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("me/shortcuts/", shortcut_views.shortcuts, name="shortcuts"),
     path("invitations/<str:secret>/", views.invitation, name="invitation"),
     path("projects/<slug:slug>/members/", views.members, name="members"),
     path("projects/<slug:slug>/members/<int:pk>/", views.member_update, name="member_update"),

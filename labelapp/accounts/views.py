@@ -24,6 +24,7 @@ from labelapp.accounts.services import (
     membership_end,
     membership_grant,
 )
+from labelapp.desk.selectors import home_of
 from labelapp.errors import DomainError
 from labelapp.labeling.selectors import drafts_of
 from labelapp.models import Annotator, Invitation, Membership, Role, User
@@ -34,7 +35,12 @@ MEMBERS_PER_PAGE = 50
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """Where a person starts: what they can label, and what they look after."""
-    context = {"desks": selectors.desks_of(request.user), "drafts": drafts_of(request.user)[:10]}
+    desks = home_of(request.user)
+    context = {
+        "desks": desks,
+        "paid_today": sum(desk.paid_today for desk in desks),
+        "drafts": drafts_of(request.user)[:10],
+    }
     return render(request, "home.html", context)
 
 

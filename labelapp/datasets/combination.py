@@ -13,11 +13,15 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One annotator's edges, and how much this annotator counts."""
+    """One annotator's edges, and how much this annotator counts.
+
+    `extra` is how many completions it has beyond those of all votes, where each vote makes a row.
+    """
 
     label: int
     edges: Sequence[Edge]
     weight: float = 1.0
+    extra: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,10 @@ def votes_combine(votes: Sequence[Vote], k: int, *, combine: str, ties: str) -> 
     """
     if combine == ALL:
         total = sum(Fraction(vote.weight) for vote in votes)
-        rows = [_row([vote.label], _kept(vote.edges, ties), k, float(Fraction(vote.weight) / total)) for vote in votes]
+        rows = [
+            _row([vote.label], _kept(vote.edges, ties), k + vote.extra, float(Fraction(vote.weight) / total))
+            for vote in votes
+        ]
     elif combine == MAJORITY:
         edges = list(votes[0].edges) if len(votes) == 1 else majority_edges(votes, k)
         rows = [_row([vote.label for vote in votes], _kept(edges, ties), k, 1.0)]

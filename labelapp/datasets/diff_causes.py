@@ -27,7 +27,8 @@ OPTION_OF = {
 NEW, CORRECTION, CORRECTED = "new label", "a correction of an earlier label", "superseded by a correction"
 NEWER = "a newer label by the same annotator"
 SETTLED = "settled meanwhile"
-MOVED = "the annotator was moved to another group or kind"
+MOVED = "the annotator was moved to another group or kind, or the prompt let out of quarantine"
+QUARANTINE = "the prompt went into quarantine"
 COMPANY = " on the same task"
 FOLLOWED = "came or went with its labels"
 DESCRIBED = "its description was changed"
@@ -132,7 +133,7 @@ class _Teller:
         name = OPTION_OF.get(cause, "")
         if other := self._option(*filter(None, [name, "minimum_state" if cause == Cause.FRESH else ""])):
             return other
-        return {Cause.FRESH: SETTLED}.get(cause, MOVED)
+        return {Cause.FRESH: SETTLED, Cause.QUARANTINED: QUARANTINE}.get(cause, MOVED)
 
     def _option(self, *names: str) -> str:
         """The first of these options that the two snapshots do not share."""
@@ -143,10 +144,11 @@ class _Teller:
 
     def _verdicts(self, world: _World, pk: int, side: int, compared: bool) -> dict[int, Cause | None]:
         if (pk, side, compared) not in world.verdicts:
-            options, task, labels = self.sides[side].options, world.tasks[pk], world.labels[pk]
-            causes = label_causes(labels, options, self.sides[side].as_of)
+            options, as_of = self.sides[side].options, self.sides[side].as_of
+            task, labels = world.tasks[pk], world.labels[pk]
+            causes = label_causes(labels, options, as_of)
             for label in labels:
-                if causes[label.pk] != Cause.LATER and (of_task := task_cause(task, options)):
+                if causes[label.pk] != Cause.LATER and (of_task := task_cause(task, options, as_of)):
                     causes[label.pk] = of_task
                 if causes[label.pk] is None and compared:
                     causes[label.pk] = comparison_cause(label, world.k[pk], options)
@@ -158,7 +160,7 @@ class _Teller:
         seen = [
             {
                 row[0]: Said(*row)
-                for row in demonstrations_seen(side.as_of, side.options.batches).filter(pk__in=ids).values_list(*FIELDS)
+                for row in demonstrations_seen(side.as_of, side.options).filter(pk__in=ids).values_list(*FIELDS)
             }
             for side in self.sides
         ]

@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -22,10 +22,10 @@ from trainer.records import canonical
 TASKS_AT_ONCE = 1000
 LABEL_FIELDS = (
     *("pk", "task_id", "annotator_id", "annotator__kind", "annotator__group"),
-    *("created_at", "supersedes_id", "surplus", "edges"),
+    *("created_at", "supersedes_id", "surplus", "edges", "edit_id", "edit_of"),
 )
 TASK_FIELDS = (
-    *("pk", "prompt_id", "prompt__split", "batch_id", "purpose"),
+    *("pk", "prompt_id", "prompt__split", "batch_id", "purpose", "prompt__quarantined_at"),
     *("batch__protocol_id", "batch__protocol__likert_points"),
 )
 EDGE_KEYS = ("i", "j", "outcome", "strength", "weight")
@@ -127,7 +127,20 @@ def labels_of(task_ids: Sequence[int], as_of: datetime | None = None) -> dict[in
     labels = defaultdict(list)
     for row in found.values_list(*LABEL_FIELDS):
         labels[row[1]].append(Label(*row))
+    if any(label.edit for said in labels.values() for label in said):
+        _edits_clear(labels)
     return labels
+
+
+def _edits_clear(labels: dict[int, list[Label]]) -> None:
+    """Forget edits whose very text stands in the task already: as a completion it was judged by itself."""
+    edits = {label.edit for said in labels.values() for label in said if label.edit}
+    slots = TaskCompletion.objects.filter(task__in=labels, completion__in=edits)
+    known = set(slots.values_list("task_id", "completion_id"))
+    for task, said in labels.items():
+        labels[task] = [
+            replace(label, edit=None, edit_of=None) if (task, label.edit) in known else label for label in said
+        ]
 
 
 class _Chunk:
@@ -151,23 +164,31 @@ class _Chunk:
         """The rows of a task; what they point at is taken along."""
         completions, place = self._completions(task)
         voters = [label for label in self.kept[task.pk] if self._votes(label, len(completions))]
-        votes = [
-            Vote(
-                label.pk,
-                [(place[i], place[j], outcome, strength, weight) for i, j, outcome, strength, weight in label.edges],
-                self.options.weights.get(label.annotator, 1.0),
-            )
-            for label in voters
-        ]
-        if not votes:
+        if not voters:
             return
-        by_id = {label.pk: label for label in voters}
         combine, ties = self.options.combine, self.options.ties
-        rows = votes_combine(votes, len(completions), combine=combine, ties=ties)
+        # Where each label makes a row, the row has no edits but its own.
+        edits = [] if combine == ALL else sorted({label.edit for label in voters if label.edit})
+        places = place, {edit: len(completions) + number for number, edit in enumerate(edits)}
+        votes = [self._vote(label, *places, own=len(completions)) for label in voters]
+        by_id = {label.pk: label for label in voters}
+        rows = votes_combine(votes, len(completions) + len(edits), combine=combine, ties=ties)
         if not rows:
             self.gathered.left_out[Cause.TIES_ONLY.value] += len(votes)
         for row in rows:
-            yield self._row(task, completions, row, [by_id[pk] for pk in row.labels])
+            labels = [by_id[pk] for pk in row.labels]
+            added = edits if combine != ALL else [label.edit for label in labels if label.edit]
+            yield self._row(task, [*completions, *added], row, labels)
+
+    def _vote(self, label: Label, place: dict[int, int], edits: dict[int, int], *, own: int) -> Vote:
+        """A label's edges by places. Its edit stands at the place `edits` gives it, else at `own`, after the others."""
+        edges: list[Edge] = [
+            (place[i], place[j], outcome, strength, weight) for i, j, outcome, strength, weight in label.edges
+        ]
+        edit = edits.get(label.edit or 0, own)
+        edges += [(edit, place[slot], ">", None, 1.0) for slot in label.beaten_by_edit()]
+        counts = self.options.weights.get(label.annotator, 1.0)
+        return Vote(label.pk, edges, counts, extra=int(bool(label.edit) and not edits))
 
     def ratings(self, task: Task) -> Iterator[dict[str, Any]]:
         """What the kept labels of a task say about completions on their own."""
@@ -243,6 +264,8 @@ class _Chunk:
 
 def comparison_cause(label: Label, k: int, options: FreezeOptions) -> Cause | None:
     """Why a label that is taken makes no comparison; None when it does. `k` is the number of completions."""
+    if label.edit:
+        return None  # it is preferred to what it improves, whatever else was said
     if k < 2:
         return Cause.ONE_COMPLETION
     if not label.edges:
@@ -265,9 +288,13 @@ def pair_outcomes(edges: Sequence[Edge], combine: str) -> list[str]:
 def _tasks(project_id: int, options: FreezeOptions, as_of: datetime) -> Iterator[list[Task]]:
     """The labelled tasks within reach, in the order of their ids."""
     labelled = Annotation.objects.filter(task=OuterRef("pk"), created_at__lte=as_of)
-    tasks = ComparisonTask.objects.filter(
-        Exists(labelled), batch__project=project_id, prompt__split__in=options.splits, purpose__in=LEARNED_FROM
-    ).order_by("pk")
+    tasks = (
+        ComparisonTask.objects.filter(
+            Exists(labelled), batch__project=project_id, prompt__split__in=options.splits, purpose__in=LEARNED_FROM
+        )
+        .exclude(prompt__quarantined_at__lte=as_of)
+        .order_by("pk")
+    )
     if options.batches:
         tasks = tasks.filter(batch__in=options.batches)
     last = 0
@@ -280,10 +307,13 @@ def _out_of_reach(project_id: int, options: FreezeOptions, as_of: datetime) -> C
     """How many of the project's labels are on tasks that are not asked for, by cause."""
     reached = Q(task__batch__in=options.batches) if options.batches else Q(pk__gt=0)
     wanted = Q(task__prompt__split__in=options.splits)
+    learned = Q(task__purpose__in=LEARNED_FROM)
+    kept_away = Q(task__prompt__quarantined_at__isnull=False, task__prompt__quarantined_at__lte=as_of)
     counts = Annotation.objects.filter(task__batch__project=project_id, created_at__lte=as_of).aggregate(
         batch=Count("pk", filter=~reached),
         split=Count("pk", filter=reached & ~wanted),
-        purpose=Count("pk", filter=reached & wanted & ~Q(task__purpose__in=LEARNED_FROM)),
+        purpose=Count("pk", filter=reached & wanted & ~learned),
+        quarantined=Count("pk", filter=reached & wanted & learned & kept_away),
     )
     return Counter({Cause(name).value: number for name, number in counts.items()})
 
@@ -291,7 +321,7 @@ def _out_of_reach(project_id: int, options: FreezeOptions, as_of: datetime) -> C
 def _demonstrations(
     gathered: Gathered, project_id: int, options: FreezeOptions, as_of: datetime, beat: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
-    for chunk in demonstrations_of(project_id, as_of, options.batches):
+    for chunk in demonstrations_of(project_id, as_of, options):
         for said in chunk:
             if cause := demonstration_cause(said, options, as_of):
                 gathered.demonstrations_left_out[cause.value] += 1

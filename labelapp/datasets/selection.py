@@ -21,6 +21,7 @@ class Cause(StrEnum):
     BATCH = "batch"
     SPLIT = "split"
     PURPOSE = "purpose"
+    QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
     REPEATED = "repeated"
     SURPLUS = "surplus"
@@ -40,6 +41,7 @@ CAUSES = {
     Cause.BATCH: "of another batch",
     Cause.SPLIT: "on a prompt of another split",
     Cause.PURPOSE: "on a task that checks labelers",
+    Cause.QUARANTINED: "on a prompt in quarantine",
     Cause.SUPERSEDED: "corrected by a newer one",
     Cause.REPEATED: "older than another by the same annotator",
     Cause.SURPLUS: "surplus: came after all places were filled",
@@ -65,13 +67,17 @@ class Task:
     split: str
     batch: int
     purpose: str
+    quarantined_at: datetime | None = None
     protocol: int = 0
     likert_points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What decides whether a label is taken. Edges go by slots of the task."""
+    """What decides whether a label is taken. Edges go by slots of the task.
+
+    `edit` is the completion that improves the one in slot `edit_of`; None where it is one of the task's anyway.
+    """
 
     pk: int
     task: int
@@ -82,15 +88,31 @@ class Label:
     supersedes: int | None = None
     surplus: bool = False
     edges: Sequence[Edge] = ()
+    edit: int | None = None
+    edit_of: int | None = None
+
+    def beaten_by_edit(self) -> list[int]:
+        """The slots that the edit is preferred to: the one it improves, and all that this one beats or ties."""
+        if self.edit is None or self.edit_of is None:
+            return []
+        beaten = {self.edit_of}
+        for a, b, outcome, *_ in self.edges:
+            if a == self.edit_of:
+                beaten.add(b)
+            elif b == self.edit_of and outcome == "=":
+                beaten.add(a)
+        return sorted(beaten)
 
 
-def task_cause(task: Task, options: FreezeOptions) -> Cause | None:
+def task_cause(task: Task, options: FreezeOptions, as_of: datetime) -> Cause | None:
     """Why no label of this task is taken; None when they may be. Rounds must have been turned into batches."""
     if options.batches and task.batch not in options.batches:
         return Cause.BATCH
     if task.split not in options.splits:
         return Cause.SPLIT
-    return None if task.purpose in LEARNED_FROM else Cause.PURPOSE
+    if task.purpose not in LEARNED_FROM:
+        return Cause.PURPOSE
+    return Cause.QUARANTINED if quarantined(task.quarantined_at, as_of) else None
 
 
 def label_causes(labels: Iterable[Label], options: FreezeOptions, as_of: datetime) -> dict[int, Cause | None]:
@@ -119,6 +141,11 @@ def annotator_cause(annotator: int, kind: str, group: str, options: FreezeOption
     if group not in options.groups:
         return Cause.GROUP
     return Cause.WEIGHT if options.weights.get(annotator, 1) == 0 else None
+
+
+def quarantined(since: datetime | None, as_of: datetime) -> bool:
+    """Whether a prompt was in quarantine at that moment, as far as is known now."""
+    return since is not None and since <= as_of
 
 
 def settled(created_at: datetime, options: FreezeOptions, as_of: datetime) -> bool:

@@ -13,8 +13,9 @@ from statistics import fmean
 
 from labelapp.demo.gold import gold_reward
 from labelapp.demo.language import answer_write, instructions
-from labelapp.labeling.judgement import Judgement, Sheet, Stage, judgement_read
+from labelapp.labeling.judgement import Judgement, judgement_read
 from labelapp.labeling.selectors import TaskShown
+from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import Annotator, Prompt
 
 TIE_WITHIN = 0.25

@@ -15,8 +15,9 @@ from labelapp.jobs.registry import JobRun
 from labelapp.jobs.services import job_claim
 from labelapp.labeling import tasks as batch_tasks  # noqa: F401 (registers the job handler)
 from labelapp.labeling.services.batches import BatchPlan, PromptChoice, batch_create
-from labelapp.models import Annotator, Artifact, Job, Project, Protocol, Role, User
+from labelapp.models import Annotator, Artifact, Batch, Job, Project, Protocol, Role, User
 from labelapp.projects.services import project_create
+from labelapp.writing.services import prompts_asked_set
 
 NAME = "Home and garden demo"
 DESCRIPTION = """\
@@ -28,6 +29,13 @@ OTHERS = (("Rita", Role.REVIEWER), ("Lena", Role.LABELER), ("Liam", Role.LABELER
 LANGUAGES = ["en", "ar", "zh-Hans"]
 """Those of the demo's prompts. Everybody but the admin reads them all, so that each task finds its three people."""
 BATCH = BatchPlan(name="First answers", k=6, overlap=1, shared_share=0.15, shared_overlap=3)
+ANSWERS = BatchPlan(name="Ideal answers", work=Batch.Work.DEMONSTRATION.value, shared_share=0, shared_overlap=1)
+ANSWERS_WANTED = 6
+USE_CASES = [
+    "Deciding what to plant or cook with what is there this week",
+    "Understanding why something in the garden, the kitchen or a script went wrong",
+    "Explaining a piece of school maths to a child who is stuck",
+]
 SEED_LOCK = 4_711_101
 """Number of the advisory lock under which one process at a time looks for the demo, and makes it."""
 
@@ -50,7 +58,9 @@ def demo_seed() -> list[Account] | None:
     _members_join(project, admin, others)
     protocol = Protocol.objects.get(project=project)
     _prompts_import(project)
-    _batch_open(project, protocol, admin)
+    _batch_open(project, protocol, admin, BATCH, PromptChoice())
+    _batch_open(project, protocol, admin, ANSWERS, PromptChoice(limit=ANSWERS_WANTED))
+    prompts_asked_set(project=project, asks=True, use_cases=USE_CASES, actor=admin)
     # Before the commit: an account whose password nobody knows would be worse than a file too many.
     accounts_keep(accounts)
     return accounts
@@ -83,9 +93,9 @@ def _prompts_import(project: Project) -> None:
     _job_do(import_begin(project=project, artifact=artifact, strict=True))
 
 
-def _batch_open(project: Project, protocol: Protocol, admin: User) -> None:
+def _batch_open(project: Project, protocol: Protocol, admin: User, plan: BatchPlan, choice: PromptChoice) -> None:
     _, job = batch_create(
-        project=project, protocol=protocol, plan=BATCH, choice=PromptChoice(), open_when_made=True, actor=admin
+        project=project, protocol=protocol, plan=plan, choice=choice, open_when_made=True, actor=admin
     )
     run = job_claim(job.pk)
     if run:

@@ -14,6 +14,10 @@ from labelapp.labeling.services.batches import ALLOWED, batch_build_continue, ba
 from labelapp.models import Batch, Role
 
 PAGE_SIZE = 25
+NOUNS = {
+    Batch.Work.COMPARISON: {"many": "Labels", "who": "Who labelled"},
+    Batch.Work.DEMONSTRATION: {"many": "Demonstrations", "who": "Who wrote"},
+}
 TRANSITION_WORDS = {
     Batch.State.OPEN: "Open for labeling",
     Batch.State.PAUSED: "Pause",
@@ -64,6 +68,7 @@ def batch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     context = {
         "membership": membership,
         "batch": found,
+        "nouns": NOUNS[Batch.Work(found.work)],
         "shared_percent": round(found.shared_share * 100),
         "progress": batch_progress(Batch.objects.filter(pk=found.pk))[found.pk],
         "people": labels_by_person(found),

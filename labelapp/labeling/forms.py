@@ -29,10 +29,10 @@ class Section:
 
 
 SECTIONS = {
-    "Tasks": [["k", "overlap"]],
+    "Tasks": [["work"], ["k", "overlap"]],
     "Shared tasks": [["shared_percent", "shared_overlap"]],
     "Which prompts": [["split", "source"], ["tags", "languages"], ["model_versions"], ["limit"]],
-    "Who gets it, and when": [["skills", "priority", "deadline"]],
+    "Who gets it, and when": [["skills", "quota"], ["priority", "deadline"]],
 }
 
 
@@ -41,6 +41,13 @@ class BatchForm(forms.Form):
 
     name = forms.CharField(max_length=100)
     protocol = forms.ModelChoiceField(Protocol.objects.none(), empty_label=None)
+    work = forms.ChoiceField(
+        label="What people do",
+        choices=Batch.Work.choices,
+        initial=Batch.Work.COMPARISON,
+        widget=forms.RadioSelect,
+        help_text="To write the ideal answer, a prompt needs no completions, and the fields about them say nothing.",
+    )
     k = forms.IntegerField(
         label="Completions per task",
         min_value=1,
@@ -62,6 +69,12 @@ class BatchForm(forms.Form):
     priority = forms.IntegerField(initial=0, min_value=-100, max_value=100, help_text="Higher is served first.")
     deadline = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
     skills = WordListField(required=False, help_text="Only people with all of these. Separate with commas.")
+    quota = forms.IntegerField(
+        required=False,
+        min_value=1,
+        label="Labels one person may give",
+        help_text="So that no single taste weighs too much. Empty for any number.",
+    )
     languages = LanguagesField(
         required=False, help_text="Only prompts in these, as in English, German. Empty takes all."
     )
@@ -105,8 +118,10 @@ class BatchForm(forms.Form):
         data = super().clean() or self.cleaned_data
         if data.get("shared_overlap", 0) < data.get("overlap", 0):
             self.add_error("shared_overlap", "This cannot be less than the labels per task.")
-        if "protocol" in data and "k" in data and (problem := plan_problem(protocol=data["protocol"], k=data["k"])):
-            self.add_error("k", problem)
+        if {"protocol", "k", "work"} <= data.keys():
+            problem = plan_problem(protocol=data["protocol"], k=data["k"], work=data["work"])
+            if problem:
+                self.add_error("k", problem)
         return data
 
     def plan(self) -> BatchPlan:
@@ -114,12 +129,14 @@ class BatchForm(forms.Form):
         data = self.cleaned_data
         return BatchPlan(
             name=data["name"],
+            work=data["work"],
             k=data["k"],
             overlap=data["overlap"],
             shared_share=data["shared_percent"] / 100,
             shared_overlap=data["shared_overlap"],
             priority=data["priority"],
             deadline=data["deadline"],
+            quota=data["quota"],
             languages=data["languages"],
             skills=data["skills"],
         )

@@ -1,39 +1,55 @@
-"""The labeling page as its template needs it: one card per completion, every field with its value and problem."""
+"""The labeling form as its template needs it: one card per completion, every field with its value and problem."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelapp.labeling.judgement import RATIONALE_LIMIT, Sheet, Stage
-from labelapp.labeling.selectors import TaskShown, questions_of
-from labelapp.models import Protocol, Question, TaskSkip
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from labelapp.accounts.sensitivity import category_label
+from labelapp.labeling.choices import (
+    ChoiceField,
+    confidence_field,
+    flagged,
+    preference_field,
+    question_fields,
+    rating_field,
+)
+from labelapp.labeling.judgement import RATIONALE_LIMIT
+from labelapp.labeling.marking import EDIT_LIMIT
+from labelapp.labeling.ordering import ranking_example
+from labelapp.labeling.selectors import TaskShown
+from labelapp.labeling.sheet import Sheet, Stage
+from labelapp.models import Project, Question, Report, TaskSkip
+from labelapp.prompts.rendered import markdown_kept
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One radio button."""
+class Prose:
+    """A text that somebody wrote, as the page shows it."""
 
-    value: str
-    label: str
-    checked: bool
+    text: str
+    html: SafeString
+    length: str
 
 
 @dataclass(frozen=True)
-class ChoiceField:
-    """A row of radio buttons."""
+class Turn:
+    """One message of the conversation."""
 
-    name: str
-    legend: str
-    choices: list[Choice]
-    problem: str = ""
-    help: str = ""
-    key: str = ""
-    polarity: str = ""
+    role: str
+    html: SafeString
 
-    @property
-    def given(self) -> Choice | None:
-        """What was chosen, if anything."""
-        return next((choice for choice in self.choices if choice.checked), None)
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page shows of the task itself; everything else depends on what is asked."""
+
+    pk: int
+    turns: Sequence[Turn]
+    completions: Sequence[Prose]
 
 
 @dataclass(frozen=True)
@@ -42,113 +58,104 @@ class Card:
 
     letter: str
     text: str
-    words: int
+    html: SafeString
+    length: str
     rating: ChoiceField | None
     questions: list[ChoiceField]
+    bulk: str
 
 
-def page_context(shown: TaskShown, *, problems: Mapping[str, str], seating: str) -> dict[str, Any]:
-    """Everything `labeling/task.html` shows."""
-    sheet, fields = shown.sheet, shown.fields
-    placed = list(zip(sheet.letters, sheet.order, shown.texts, strict=True))
+def contents_of(shown: TaskShown) -> Contents:
+    """The texts of a task, rendered."""
+    return Contents(
+        pk=shown.task.pk,
+        turns=[Turn(turn["role"], markdown_kept(turn["content"])) for turn in shown.task.prompt.messages],
+        completions=[Prose(text, markdown_kept(text), _length(text)) for text in shown.texts],
+    )
+
+
+def page_context(
+    shown: TaskShown,
+    *,
+    seating: str,
+    person: int | str,
+    problems: Mapping[str, str] | None = None,
+    taken: frozenset[str] = frozenset(),
+    contents: Contents | None = None,
+) -> dict[str, Any]:
+    """Everything `labeling/form.html` shows. `taken` are keys that answer no question, as actions have them."""
+    contents = contents or contents_of(shown)
     return {
-        "task": shown.task,
-        "project": shown.task.batch.project,
+        "task": contents,
+        "messages_shown": contents.turns,
+        "cards": _cards(shown, contents.completions, problems or {}, taken),
+        "seating": seating,
+        "person": person,
+        "fields": shown.fields,
+        "revision": shown.draft.revision if shown.draft else 0,
+        "kept_for_later": _kept_for_later(shown.sheet, shown.fields),
+        "sensitivity": [category_label(key) for key in shown.task.prompt.sensitivity],
+        **_asked(shown.sheet, shown.fields, problems or {}, shown.task.batch.project),
+    }
+
+
+def _asked(sheet: Sheet, fields: Mapping[str, str], problems: Mapping[str, str], project: Project) -> dict[str, Any]:
+    """What is asked about the prompt and the comparison, and what the project's pages have in common."""
+    about_completions = sheet.asked(Question.Scope.COMPLETION)
+    return {
+        "project": project,
         "protocol": sheet.protocol,
         "sheet": sheet,
-        "messages_shown": shown.task.prompt.messages,
-        "cards": [
-            Card(
-                letter=letter,
-                text=text,
-                words=len(text.split()),
-                rating=_rating(sheet.protocol, letter, fields, problems),
-                questions=_questions(questions_of(sheet, slot), f"answer-{letter}-", fields, problems),
-            )
-            for letter, slot, text in placed
-        ],
-        "questions_explained": [question for question in sheet.asked(Question.Scope.COMPLETION) if question.help],
-        "prompt_questions": _questions(sheet.asked(Question.Scope.PROMPT), "answer-", fields, problems),
-        "ranking_questions": _questions(sheet.asked(Question.Scope.RANKING), "answer-", fields, problems),
-        "preference": _preference(sheet, fields, problems),
-        "confidence": _confidence(sheet, fields, problems),
+        "questions_explained": [question for question in about_completions if question.help],
+        "prompt_questions": question_fields(sheet.asked(Question.Scope.PROMPT), "answer-", fields, problems),
+        "ranking_questions": question_fields(sheet.asked(Question.Scope.RANKING), "answer-", fields, problems),
+        "preference": preference_field(sheet, fields, problems),
+        "confidence": confidence_field(sheet, fields, problems),
         "ranking_problem": problems.get("ranking", ""),
+        "ranking_example": ranking_example(sheet.letters, ties=sheet.protocol.ties_allowed),
         "rationale_problem": problems.get("rationale", ""),
         "rationale_limit": RATIONALE_LIMIT,
+        "asks_edit": sheet.asks_edit,
+        "edit_problem": problems.get("edit", ""),
+        "edit_limit": EDIT_LIMIT,
         "problems": list(problems.values()),
-        "fields": fields,
-        "seating": seating,
-        "kept_for_later": _kept_for_later(sheet, fields),
-        "revision": shown.draft.revision if shown.draft else 0,
-        "skip_reasons": TaskSkip.Reason.choices,
+        "severe": sheet.severe,
+        "marks": sheet.marks,
+        "can_bulk": sheet.stage != Stage.RANK
+        and any(question.polarity == Question.Polarity.BAD for question in about_completions),
+        "report_kinds": [(value, _(label)) for value, label in Report.Kind.choices if value != Report.Kind.SKIPS],
+        "skip_reasons": [
+            (value, _(label)) for value, label in TaskSkip.Reason.choices if value != TaskSkip.Reason.REPORTED
+        ],
     }
+
+
+def _cards(
+    shown: TaskShown, completions: Sequence[Prose], problems: Mapping[str, str], taken: frozenset[str]
+) -> list[Card]:
+    sheet, fields = shown.sheet, shown.fields
+    return [
+        Card(
+            letter=letter,
+            text=said.text,
+            html=said.html,
+            length=said.length,
+            rating=rating_field(sheet.protocol, letter, fields, problems),
+            questions=flagged(
+                question_fields(sheet.asked_about(slot), f"answer-{letter}-", fields, problems), taken=taken
+            ),
+            bulk=fields.get(f"bulk-{letter}", ""),
+        )
+        for letter, slot, said in zip(sheet.letters, sheet.order, completions, strict=True)
+    ]
 
 
 def _kept_for_later(sheet: Sheet, fields: Mapping[str, str]) -> list[tuple[str, str]]:
     """What was entered in the ranking stage by somebody who went back to the ratings."""
-    later = ("ranking", "preference", "confidence", "rationale") if sheet.stage == Stage.RATE else ()
+    later = ("ranking", "preference", "confidence", "rationale", "edit", "edit_of") if sheet.stage == Stage.RATE else ()
     return [(name, fields[name]) for name in later if fields.get(name)]
 
 
-def _choices(values: list[tuple[str, str]], chosen: str) -> list[Choice]:
-    return [Choice(value=value, label=label, checked=value == chosen) for value, label in values]
-
-
-def _rating(
-    protocol: Protocol, letter: str, fields: Mapping[str, str], problems: Mapping[str, str]
-) -> ChoiceField | None:
-    if not protocol.likert_points:
-        return None
-    name = f"likert-{letter}"
-    points = [(str(point), str(point)) for point in range(1, protocol.likert_points + 1)]
-    return ChoiceField(name, "Overall quality", _choices(points, fields.get(name, "")), problems.get(name, ""))
-
-
-def _questions(
-    questions: list[Question], prefix: str, fields: Mapping[str, str], problems: Mapping[str, str]
-) -> list[ChoiceField]:
-    return [
-        ChoiceField(
-            name=prefix + question.key,
-            legend=question.text,
-            choices=_choices(
-                [("yes", "Yes"), ("no", "No"), *([("na", "n/a")] if question.allows_na else [])],
-                fields.get(prefix + question.key, ""),
-            ),
-            problem=problems.get(prefix + question.key, ""),
-            help=question.help,
-            key=question.key,
-            polarity="neutral" if question.polarity == Question.Polarity.DESCRIPTIVE else question.polarity,
-        )
-        for question in questions
-    ]
-
-
-def _preference(sheet: Sheet, fields: Mapping[str, str], problems: Mapping[str, str]) -> ChoiceField | None:
-    """The scale between two completions, from "A significantly better" to "B significantly better"."""
-    if not sheet.asks_preference:
-        return None
-    degrees = ["significantly better", "better", "slightly better", "negligibly better or unsure"]
-    first = [(str(step), f"A {degree}") for step, degree in enumerate(degrees, start=1)]
-    middle = [("5", "About equal")] if sheet.protocol.strength_steps == 9 else []
-    start = 5 + len(middle)
-    last = [(str(step), f"B {degree}") for step, degree in enumerate(reversed(degrees), start=start)]
-    values = [*first, *middle, *last]
-    return ChoiceField(
-        "preference",
-        "Which one is better?",
-        _choices(values, fields.get("preference", "")),
-        problems.get("preference", ""),
-    )
-
-
-def _confidence(sheet: Sheet, fields: Mapping[str, str], problems: Mapping[str, str]) -> ChoiceField | None:
-    if not sheet.asks_confidence:
-        return None
-    values = [("1", "Guessing"), ("2", "Unsure"), ("3", "Fairly sure"), ("4", "Certain")]
-    return ChoiceField(
-        "confidence",
-        "How sure are you?",
-        _choices(values, fields.get("confidence", "")),
-        problems.get("confidence", ""),
-    )
+def _length(text: str) -> str:
+    count = len(text.split())
+    return ngettext("%(count)s word", "%(count)s words", count) % {"count": count}

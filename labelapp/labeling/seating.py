@@ -14,16 +14,27 @@ LIFETIME = timedelta(days=30)
 SALT = "labelapp.seating"
 
 
-def seating_new(*, task_id: int, annotator_id: int, seat: Seat | None, draft: Draft | None) -> Seating:
+def seating_new(
+    *, task_id: int, annotator_id: int, seat: Seat | None, draft: Draft | None, first_seat: bool = True
+) -> Seating:
     """A fresh slip for a page. Its clock starts when the person first opened the task."""
     known = [seat.held_at if seat else None, draft.opened_at if draft else None]
-    opened_at = min((time for time in known if time), default=timezone.now())
-    return Seating(task_id=task_id, annotator_id=annotator_id, key=uuid.uuid4(), opened_at=opened_at)
+    return Seating(
+        task_id=task_id,
+        annotator_id=annotator_id,
+        key=uuid.uuid4(),
+        opened_at=min((time for time in known if time), default=timezone.now()),
+        first_seat=first_seat,
+        reserved=seat is not None and seat.state == Seat.State.RESERVED and draft is None,
+    )
 
 
 def seating_sign(seating: Seating) -> str:
     """The slip as text that only this server can have written."""
-    value = [seating.task_id, seating.annotator_id, seating.key.hex, seating.opened_at.isoformat()]
+    value = [
+        *(seating.task_id, seating.annotator_id, seating.key.hex, seating.opened_at.isoformat()),
+        *(seating.first_seat, seating.reserved),
+    ]
     return signing.dumps(value, salt=SALT)
 
 
@@ -34,7 +45,7 @@ def seating_read(text: str, *, task_id: int, annotator_id: int) -> Seating:
     except signing.BadSignature:
         raise DomainError("This form is damaged or older than 30 days. Reload the page; your draft is kept.") from None
     seating = Seating(
-        task_id=value[0], annotator_id=value[1], key=uuid.UUID(value[2]), opened_at=datetime.fromisoformat(value[3])
+        value[0], value[1], uuid.UUID(value[2]), datetime.fromisoformat(value[3]), *(bool(each) for each in value[4:6])
     )
     if (seating.task_id, seating.annotator_id) != (task_id, annotator_id):
         raise DomainError("This form belongs to another task or person. Open your next task from the start page.")

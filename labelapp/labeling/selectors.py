@@ -1,22 +1,30 @@
 """Reads of the labeling room: the sheet of a task, unfinished work, and how far batches have come."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db import connection
+from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
 
-from labelapp.labeling.judgement import Sheet
-from labelapp.labeling.presentation import order_shown, questioned_slots
+from labelapp.labeling.presentation import marks_group, order_shown, questioned_slots
+from labelapp.labeling.protocols import protocol_asked
+from labelapp.labeling.rows import columns, instances
+from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import (
     Annotation,
     Annotator,
     Batch,
     ComparisonTask,
+    Demonstration,
     Draft,
     Job,
     Pool,
+    Project,
+    Prompt,
     Question,
     Seat,
     TaskSkip,
@@ -38,32 +46,72 @@ class TaskShown:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def task_shown(*, task_id: int, annotator: Annotator, posted: Mapping[str, str] | None = None) -> TaskShown:
-    """The task with its completions in this person's order, filled in as `posted`, else as their draft left it."""
-    task = ComparisonTask.objects.select_related("prompt", "batch__protocol", "batch__project").get(pk=task_id)
-    text_of_slot = {
-        row.slot: row.completion.text
-        for row in task.task_completions.select_related("completion").order_by("slot", "-pk")
-    }
-    k, protocol, salt = len(text_of_slot), task.batch.protocol, task.batch.project.salt
-    order = order_shown(salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
-    questioned = questioned_slots(protocol=protocol, salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
-    draft = Draft.objects.filter(annotator=annotator, task=task).first()
+PARTS: list[type[Model]] = [ComparisonTask, Prompt, Batch, Project, Draft]
+SHOWN = f"""
+SELECT {columns(ComparisonTask, "task")}, {columns(Prompt, "prompt")}, {columns(Batch, "batch")},
+       {columns(Project, "project")}, {columns(Draft, "draft")},
+       (SELECT json_agg(json_build_array(part.slot, completion.text) ORDER BY part.slot, part.id DESC)
+        FROM labelapp_taskcompletion part JOIN labelapp_completion completion ON completion.id = part.completion_id
+        WHERE part.task_id = task.id),
+       NOT EXISTS (SELECT 1 FROM labelapp_annotation other
+                   WHERE other.task_id = task.id AND other.annotator_id <> %(annotator)s)
+FROM labelapp_comparisontask task
+JOIN labelapp_prompt prompt ON prompt.id = task.prompt_id
+JOIN labelapp_batch batch ON batch.id = task.batch_id
+JOIN labelapp_project project ON project.id = batch.project_id
+LEFT JOIN labelapp_draft draft ON draft.task_id = task.id AND draft.annotator_id = %(annotator)s
+WHERE task.id = %(task)s
+"""  # noqa: S608 (words of our own)
+
+
+def task_shown(
+    *,
+    task_id: int,
+    annotator: Annotator,
+    posted: Mapping[str, str] | None = None,
+    first_seat: bool | None = None,
+    stage: Stage | None = None,
+) -> TaskShown:
+    """The task with its completions in this person's order, filled in as `posted`, else as their draft left it.
+
+    `first_seat` is what their slip says, where they have one; `stage` is found out from the fields where it is None.
+    """
+    task, draft, text_of_slot, is_first = _task_known(task_id, annotator)
+    protocol, questions = protocol_asked(task.batch.protocol_id)
+    k, salt = len(text_of_slot), task.batch.project.salt
+    ids = {"salt": salt, "task_id": task.pk, "annotator_id": annotator.pk}
+    order = order_shown(**ids, k=k)
     fields = posted if posted is not None else draft.content if draft else {}
+    # Who has answered questions about the prompt goes on being asked them.
+    about = [question.key for question in questions if question.scope == Question.Scope.PROMPT]
+    is_first = is_first or any(fields.get(f"answer-{key}") for key in about)
     sheet = Sheet(
         protocol=protocol,
-        questions=list(protocol.questions.all()),
+        questions=questions,
         order=order,
-        questioned=frozenset(questioned),
-        stage=Sheet.stage_of(protocol, k, fields),
+        questioned=frozenset(questioned_slots(protocol=protocol, **ids, k=k)),
+        stage=stage or Sheet.stage_of(protocol, k, fields),
+        first_seat=is_first if first_seat is None else first_seat,
+        group=marks_group(salt=salt, task_id=task.pk),
     )
-    return TaskShown(
-        task=task,
-        sheet=sheet,
-        texts=[text_of_slot[slot] for slot in order],
-        draft=draft,
-        fields=fields,
-    )
+    return TaskShown(task=task, sheet=sheet, texts=[text_of_slot[slot] for slot in order], draft=draft, fields=fields)
+
+
+def _task_known(task_id: int, annotator: Annotator) -> tuple[ComparisonTask, Draft | None, dict[int, str], bool]:
+    """Everything about a task that its page shows, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(SHOWN, {"task": task_id, "annotator": annotator.pk})
+        row = cursor.fetchone()
+    if row is None:
+        raise ComparisonTask.DoesNotExist
+    values = iter(row)
+    task, prompt, batch, project, draft = instances(values, PARTS)
+    prompt.messages, task.prompt, task.batch, batch.project = json.loads(prompt.messages), prompt, batch, project
+    if draft.pk is None:
+        draft = None
+    else:
+        draft.content = json.loads(draft.content)
+    return task, draft, dict(next(values) or []), next(values)
 
 
 def drafts_open(*, annotator: Annotator) -> QuerySet[Draft]:
@@ -126,7 +174,7 @@ class Progress:
 
 
 def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
-    """Progress by batch id, in three queries whatever their number."""
+    """Progress by batch id, in four queries whatever their number."""
     ids = list(batches.values_list("pk", flat=True))
     tasks = dict(
         ComparisonTask.objects.filter(batch__in=ids)
@@ -144,19 +192,17 @@ def batch_progress(batches: QuerySet[Batch]) -> dict[int, Progress]:
             filled=Count("pk", filter=Q(state=Seat.State.FILLED)),
         )
     }
-    surplus = dict(
-        Annotation.objects.filter(task__batch__in=ids, surplus=True, supersedes__isnull=True)
-        .values_list("task__batch")
-        .annotate(Count("pk"))
-        .values_list("task__batch", "pk__count")
-    )
+    surplus: Counter[int] = Counter()
+    for written in (Annotation, Demonstration):
+        beyond = written.objects.filter(task__batch__in=ids, surplus=True, supersedes__isnull=True)
+        surplus.update(dict(beyond.values_list("task__batch").annotate(Count("pk"))))
     return {
         pk: Progress(
             tasks=tasks.get(pk, 0),
             seats=seats[pk]["seats"] if pk in seats else 0,
             held=seats[pk]["held"] if pk in seats else 0,
             filled=seats[pk]["filled"] if pk in seats else 0,
-            surplus=surplus.get(pk, 0),
+            surplus=surplus[pk],
         )
         for pk in ids
     }
@@ -175,14 +221,10 @@ def build_broken(batch: Batch, last: Job | None) -> Job | None:
 
 def labels_by_person(batch: Batch) -> QuerySet[Annotator, Any]:
     """Who labelled how much in a batch, most first. Corrections are no labels of their own."""
+    said = "demonstrations" if batch.work == Batch.Work.DEMONSTRATION else "annotations"
     return (
-        Annotator.objects.filter(annotations__task__batch=batch, annotations__supersedes__isnull=True)
+        Annotator.objects.filter(**{f"{said}__task__batch": batch, f"{said}__supersedes__isnull": True})
         .values("pk", "kind", "name", "user__name")
-        .annotate(labels=Count("annotations"), surplus=Count("annotations", filter=Q(annotations__surplus=True)))
+        .annotate(labels=Count(said), surplus=Count(said, filter=Q(**{f"{said}__surplus": True})))
         .order_by("-labels", "pk")
     )
-
-
-def questions_of(sheet: Sheet, slot: int) -> list[Question]:
-    """The completion questions asked about one slot."""
-    return sheet.asked(Question.Scope.COMPLETION) if slot in sheet.questioned else []

@@ -2,15 +2,18 @@
 
 from django.urls import path
 
-from labelapp.labeling import batch_views, views
+from labelapp.labeling import batch_views, break_views, views
 
 urlpatterns = [
     path("projects/<slug:slug>/label/", views.label, name="label"),
+    path("projects/<slug:slug>/label/ahead/", views.label_ahead, name="label_ahead"),
     path("projects/<slug:slug>/label/waiting/", views.label_waiting, name="label_waiting"),
+    path("projects/<slug:slug>/label/break/", break_views.label_break, name="label_break"),
     path("label/<int:pk>/", views.task, name="task"),
     path("label/<int:pk>/draft/", views.task_draft, name="task_draft"),
     path("label/<int:pk>/heartbeat/", views.task_heartbeat, name="task_heartbeat"),
     path("label/<int:pk>/skip/", views.task_skip_view, name="task_skip"),
+    path("label/<int:pk>/report/", views.task_report, name="task_report"),
     path("label/<int:pk>/submit/", views.task_submit, name="task_submit"),
     path("projects/<slug:slug>/batches/", batch_views.batches, name="batches"),
     path("projects/<slug:slug>/batches/new/", batch_views.batch_create_view, name="batch_create"),

@@ -150,6 +150,11 @@ class Pool(models.Model):
     skills = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     sensitivity = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     boost = models.SmallIntegerField(default=0, help_text="Served before pools of the same batch with less.")
+    head = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="No open seat stood before this position when it was last looked at; new people start here.",
+    )
 
     class Meta:
         constraints = [

@@ -23,7 +23,7 @@ STRENGTH_CHOICES = [
     (9, "9 steps: four each way, and “about equal”"),
 ]
 YES_MEANS = {"good": "is good", "bad": "is bad", "descriptive": "only describes"}
-LIKERT_CHOICES = [(0, "No rating"), (5, "1 to 5"), (7, "1 to 7"), (10, "1 to 10")]
+LIKERT_CHOICES = [(0, "No rating"), (2, "Thumbs down or up"), (5, "1 to 5"), (7, "1 to 7"), (10, "1 to 10")]
 
 
 class ProjectForm(forms.Form):
@@ -58,7 +58,9 @@ class ProtocolForm(forms.Form):
         help_text="Asked where a task has two completions.",
     )
     likert_points = forms.TypedChoiceField(label="Scale", choices=LIKERT_CHOICES, coerce=int)
-    likert_low = forms.CharField(label="Lowest point means", max_length=60, required=False)
+    likert_low = forms.CharField(
+        label="Lowest point means", max_length=60, required=False, help_text="Not shown beside thumbs."
+    )
     likert_high = forms.CharField(label="Highest point means", max_length=60, required=False)
     questions_all_up_to = forms.IntegerField(
         label="About all completions in tasks of up to",
@@ -73,7 +75,23 @@ class ProtocolForm(forms.Form):
         help_text="Completions, so that a task does not become a questionnaire.",
     )
     asks_confidence = forms.BooleanField(label="Ask how sure the labeler is", required=False)
-    asks_rationale = forms.BooleanField(label="Offer a field for reasons", required=False)
+    asks_rationale = forms.BooleanField(
+        label="Offer a field for reasons",
+        required=False,
+        help_text="Reward models that learn from reasons need them; they cost the labeler a minute.",
+    )
+    asks_edit = forms.BooleanField(
+        label="Offer to improve the best completion",
+        required=False,
+        help_text="The improved text becomes a completion of its own, which counts as better than the one it came "
+        "from, and so than everything ranked below that.",
+    )
+    marks_contradictions = forms.BooleanField(
+        label="Mark where ranking and ratings disagree",
+        required=False,
+        help_text="A quiet mark beside the completion; nothing has to be changed. A fifth of the tasks goes without "
+        "it, so that its effect can be measured.",
+    )
 
     def clean_guidelines(self) -> str:
         """Browsers send line ends of their own; keep one kind, so that equal texts are equal."""

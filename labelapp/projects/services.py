@@ -9,7 +9,7 @@ from django.utils.text import slugify
 from labelapp.accounts.audit import audit_record
 from labelapp.accounts.services import membership_grant
 from labelapp.errors import ConflictError, DomainError
-from labelapp.models import Project, Protocol, Question, Role, User
+from labelapp.models import PracticeExample, Project, Protocol, Question, Role, User
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
 from labelapp.projects.specs import (
     ProtocolSpec,
@@ -18,6 +18,7 @@ from labelapp.projects.specs import (
     repeated_keys,
     spec_of,
 )
+from labelapp.projects.worked_examples import WORKED_EXAMPLES
 
 SLUG_LENGTH = 60
 RESERVED_SLUGS = {"new"}
@@ -26,7 +27,7 @@ RESERVED_SLUGS = {"new"}
 
 @transaction.atomic
 def project_create(*, name: str, created_by: User, description: str = "") -> Project:
-    """Create a project with its first admin and the default protocol.
+    """Create a project with its first admin, the default protocol, and worked examples to practise it on.
 
     The slug is made from the name; a taken one gets a number. Raises DomainError for an empty or overlong name.
     """
@@ -37,6 +38,10 @@ def project_create(*, name: str, created_by: User, description: str = "") -> Pro
     membership_grant(project=project, user=created_by, role=Role.ADMIN, actor=created_by)
     audit_record(actor=created_by, verb="project_create", subject=project, project_id=project.pk)
     protocol_create(project=project, spec=DEFAULT_PROTOCOL, actor=created_by)
+    PracticeExample.objects.bulk_create(
+        PracticeExample(project=project, protocol_name=DEFAULT_PROTOCOL.name, position=position, **example)
+        for position, example in enumerate(WORKED_EXAMPLES)
+    )
     return project
 
 

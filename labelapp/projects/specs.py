@@ -10,7 +10,7 @@ from labelapp.models.tasks import MAX_COMPLETIONS
 MAX_QUESTIONS = 40
 MAX_GUIDELINES = 50_000
 STRENGTH_STEPS = (0, 8, 9)
-LIKERT_POINTS = (0, 5, 7, 10)
+LIKERT_POINTS = (0, 2, 5, 7, 10)
 _KEY = re.compile(r"[-a-zA-Z0-9_]{1,50}")
 _UNWEIGHTED = (Question.Polarity.GOOD, Question.Polarity.DESCRIPTIVE)
 _ABOUT_QUESTIONS = "questions"
@@ -46,6 +46,8 @@ class ProtocolSpec:
     questions_sample: int = 2
     asks_confidence: bool = False
     asks_rationale: bool = False
+    asks_edit: bool = False
+    marks_contradictions: bool = True
     questions: tuple[QuestionSpec, ...] = ()
 
 
@@ -63,9 +65,13 @@ def protocol_problems(spec: ProtocolSpec) -> dict[str, str]:
     elif spec.strength_steps == 9 and not spec.ties_allowed:
         problems["strength_steps"] = "The ninth step is “about equal”: allow ties, or choose 8 steps."
     if spec.likert_points not in LIKERT_POINTS:
-        problems["likert_points"] = "Choose 5, 7 or 10 points, or none."
+        problems["likert_points"] = "Choose 5, 7 or 10 points, thumbs down or up, or none."
     elif not spec.likert_points and not spec.asks_ranking:
         problems["likert_points"] = "Ask for a ranking, a rating, or both: with neither there is nothing to learn from."
+    if spec.asks_edit and not spec.asks_ranking:
+        problems["asks_edit"] = (
+            "It is the ranking that says which completion is the best: ask for one, or do not offer to improve it."
+        )
     if max(len(spec.likert_low), len(spec.likert_high)) > 60:
         problems["likert_low"] = "The words at the ends of the scale take at most 60 characters each."
     if not 0 <= spec.questions_sample <= spec.questions_all_up_to <= MAX_COMPLETIONS:

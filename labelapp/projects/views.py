@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from labelapp.accounts.access import membership_for, site_admin_require
-from labelapp.accounts.selectors import desks_of
+from labelapp.desk.selectors import home_of
 from labelapp.errors import ConflictError
 from labelapp.labeling.selectors import batch_progress
 from labelapp.models import Protocol, Question, Role
@@ -43,7 +43,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
     """How a project stands; a labeler sees their own part of it."""
     membership = membership_for(request.user, slug)
     if membership.role == Role.LABELER:
-        desk = next(desk for desk in desks_of(request.user) if desk.membership.pk == membership.pk)
+        desk = home_of(request.user, membership.project)[0]
         return render(request, "projects/desk.html", {"membership": membership, "desk": desk})
     at_work = selectors.batches_at_work(membership.project)
     done = batch_progress(at_work)
@@ -76,6 +76,7 @@ def protocol(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "protocol": found,
         "by_scope": [(scope, asked) for scope, asked in by_scope if asked],
         "versions": selectors.protocol_versions(found),
+        "also_asked": [words for words, asked in _also_asked(found) if asked],
     }
     return render(request, "projects/protocol.html", context)
 
@@ -111,6 +112,14 @@ def protocol_revise(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             messages.success(request, f"This is version {made.version} now. Batches made before keep theirs.")
             return redirect("protocol", slug, made.pk)
     return _protocol_form(request, {"membership": membership, "editor": editor, "protocol": found})
+
+
+def _also_asked(protocol: Protocol) -> list[tuple[str, bool]]:
+    return [
+        ("how sure the labeler is", protocol.asks_confidence),
+        ("reasons", protocol.asks_rationale),
+        ("a better text of the best completion", protocol.asks_edit),
+    ]
 
 
 def _protocol_form(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:

@@ -14,7 +14,10 @@ VALIDATION_FROM, TEST_FROM = 0.90, 0.95
 
 @dataclass(frozen=True, slots=True)
 class PromptContent:
-    """A prompt as it came in: messages of {role, content}, ending with a user turn, and what is known about them."""
+    """A prompt as it came in: messages of {role, content}, ending with a user turn, and what is known about them.
+
+    `written_by` is the annotator, by id, who wrote it here, and `written_as` how (Prompt.WrittenAs).
+    """
 
     messages: list[Message]
     external_id: str = ""
@@ -23,6 +26,8 @@ class PromptContent:
     language: str = ""
     sensitivity: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    written_by: int | None = None
+    written_as: str = ""
 
 
 def content_hash(messages: Sequence[Message]) -> str:

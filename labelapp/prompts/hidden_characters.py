@@ -2,7 +2,7 @@
 
 import re
 
-_LINE_BREAKS = str.maketrans({"\x85": "\n", "\u2028": "\n", "\u2029": "\n", "\r": "\n"})
+_BREAK = re.compile("\r\n?|[\x85\u2028\u2029]")
 _JOINERS = "\u200b\u200c\u200d"
 _HIDDEN = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # C0 and C1 controls but for tab and newline
@@ -12,6 +12,7 @@ _HIDDEN = (
 )
 _VARIATION = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _COMBINING = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_SUSPECT = re.compile(f"[{_HIDDEN}{_JOINERS}{_VARIATION}{_COMBINING}]|\U0001f3f4")
 _WRITTEN = f"[^\x00-\x7f{_JOINERS}{_HIDDEN}]"
 _PATTERN = re.compile(
     # A flag of a region is spelt with tag characters, and Persian, Khmer or emoji need joiners: those stay.
@@ -23,7 +24,8 @@ _PATTERN = re.compile(
 
 def reveal_hidden(text: str) -> str:
     """Return `text` with each run of unseen characters replaced by its code point in white brackets, ⟦U+202E⟧."""
-    return _PATTERN.sub(_mark, text.replace("\r\n", "\n").translate(_LINE_BREAKS))
+    text = _BREAK.sub("\n", text)
+    return _PATTERN.sub(_mark, text) if _SUSPECT.search(text) else text
 
 
 def _mark(match: re.Match[str]) -> str:

@@ -12,8 +12,10 @@ import nh3
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.parser_inline import RuleFuncInlineType
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from pygments.formatters import HtmlFormatter
@@ -37,6 +39,9 @@ SETTING_LIMIT = 40_000
 SETTING_COST = 30
 """What setting a piece costs however short it is, in the same unit."""
 
+LABEL_LIMIT = 2_000
+"""Most brackets of one text that are tried as links; each can cost as much as a page. The rest stay as written."""
+
 CODE_LIMIT = 10_000
 HIGHLIGHT_SECONDS = 0.2
 MAX_NESTING = 60
@@ -48,7 +53,8 @@ LANGUAGES = frozenset({
 })  # fmt: skip
 HEADINGS = {"h1": "h4", "h2": "h5", "h3": "h6"}
 _CONTAINERS = frozenset({"ul", "ol", "blockquote"})
-_BLOCKS = frozenset({"p", "h4", "h5", "h6", "table", "th", "td"}) | _CONTAINERS
+_AUTO = frozenset({"p", "h4", "h5", "h6", "table", "th", "td"})
+_BLOCKS = _AUTO | _CONTAINERS
 _LINK = re.compile(r"https?://[^/\s]|mailto:[^\s]", re.IGNORECASE)
 _LONG_GAP = re.compile(r"\s{200}")  # the patterns for C take seconds on these
 _ALIGN = re.compile(r"text-align:(center|right)")
@@ -66,6 +72,16 @@ _ATTRIBUTES = {
     "td": {"dir", "data-align"},
 }
 _CLASSES = {"span": {*STANDARD_TYPES.values(), "image-text"} - {""}, "div": {"scroll"}, "code": {"formula"}}
+# Made once: reading these lists takes ten times as long as cleaning an ordinary text.
+_CLEANER = nh3.Cleaner(
+    tags=_TAGS,
+    attributes=_ATTRIBUTES,
+    allowed_classes=_CLASSES,
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    link_rel="nofollow noopener noreferrer",
+    url_schemes={"http", "https", "mailto"},
+    url_relative="deny",
+)
 
 
 def render_markdown(text: str) -> SafeString:
@@ -77,15 +93,15 @@ def render_markdown(text: str) -> SafeString:
         return _plain(text, why="long")
     try:
         tokens = _MARKDOWN.parse(text)
-        if len(tokens) > TOKEN_LIMIT:
-            return _plain(text, why="long")
         if _is_cut_off(tokens):
             return _plain(text, why="deep")
         body = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    except _TooManyPiecesError:
+        return _plain(text, why="long")
     except Exception as fault:  # a labeler must be able to read any text, whatever it does to the parser
         log.warning("A text of %d characters could not be formatted: %s", len(text), type(fault).__name__)
         return _plain(text, why="fault")
-    clean = mark_safe(reveal_hidden(_sanitised(body)))  # noqa: S308 (this is where it became safe)
+    clean = mark_safe(reveal_hidden(_CLEANER.clean(body)))  # noqa: S308 (this is where it became safe)
     return format_html('<div class="prose" dir="auto">{}</div>', clean)
 
 
@@ -93,17 +109,29 @@ def _plain(text: str, *, why: str) -> SafeString:
     return format_html('<div class="prose plain" dir="auto" data-why="{}">{}</div>', why, reveal_hidden(text))
 
 
-def _sanitised(body: str) -> str:
-    return nh3.clean(
-        body,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        allowed_classes=_CLASSES,
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-        link_rel="nofollow noopener noreferrer",
-        url_schemes={"http", "https", "mailto"},
-        url_relative="deny",
-    )
+class _TooManyPiecesError(Exception):
+    """Stops a text on its way from blocks to their insides, the dearer half of the work."""
+
+
+def _count(state: StateCore) -> None:
+    if len(state.tokens) > TOKEN_LIMIT:
+        raise _TooManyPiecesError
+
+
+def _where_links_can_be(rule: RuleFuncInlineType) -> RuleFuncInlineType:
+    """Return `rule`, for links or images, asked only where it can succeed and not too often."""
+
+    def tried(state: StateInline, silent: bool) -> bool:
+        if state.src[state.pos] not in "![":
+            return False
+        if -1 not in state.cache:  # the cache is kept by place in the text, of which this is none
+            state.cache[-1] = state.src.rfind("](")
+        if state.pos >= state.cache[-1]:
+            return False
+        state.env["labels"] = state.env.get("labels", 0) + 1
+        return bool(state.env["labels"] <= LABEL_LIMIT and rule(state, silent))
+
+    return tried
 
 
 def _is_cut_off(tokens: Sequence[Token]) -> bool:
@@ -115,21 +143,30 @@ def _safe_link(url: str) -> bool:
     return _LINK.match(url) is not None
 
 
-def _direction(tokens: Sequence[Token], place: int) -> str:
-    """The direction of the first text in a container; `auto` would overlook text in blocks with a direction."""
-    after = map(tokens.__getitem__, range(place, len(tokens)))
-    first = next((token.content for token in after if token.type == "inline"), "")
-    strong = (unicodedata.bidirectional(character) for character in first)
+def _direct_containers(tokens: Sequence[Token]) -> None:
+    """Give each container the direction of its first text; `auto` would overlook text in blocks with a direction."""
+    first, direction = "", "ltr"
+    for token in reversed(tokens):
+        if token.type == "inline":
+            first, direction = token.content, ""
+        elif token.nesting == 1 and token.tag in _CONTAINERS:
+            direction = direction or _direction(first)
+            token.attrSet("dir", direction)
+
+
+def _direction(text: str) -> str:
+    strong = (unicodedata.bidirectional(character) for character in text)
     return "rtl" if next((kind for kind in strong if kind in {"L", "R", "AL"}), "L") != "L" else "ltr"
 
 
 def _prepare(state: StateCore) -> None:
     """Last step of parsing: page structure, direction and alignment of blocks; images become words."""
-    for place, token in enumerate(state.tokens):
+    _direct_containers(state.tokens)
+    for token in state.tokens:
         if token.tag in ("h1", "h2", "h3", "h4"):
             token.tag = HEADINGS.get(token.tag, "h6")
-        if token.nesting == 1 and token.tag in _BLOCKS:
-            token.attrSet("dir", _direction(state.tokens, place) if token.tag in _CONTAINERS else "auto")
+        if token.nesting == 1 and token.tag in _AUTO:
+            token.attrSet("dir", "auto")
         if align := _ALIGN.match(str(token.attrGet("style") or "")):
             token.attrSet("data-align", align[1])
         if token.children and any(child.type == "image" for child in token.children):
@@ -229,6 +266,9 @@ def _parser() -> MarkdownIt:
     md.use(formulas.formulas_plugin)
     for kind in ("math_inline", "math_inline_double", "math_block"):  # the plugin brought its own rules
         md.add_render_rule(kind, getattr(_Renderer, kind))
+    md.inline.ruler.at("link", _where_links_can_be(link))
+    md.inline.ruler.at("image", _where_links_can_be(image))
+    md.core.ruler.after("block", "count", _count)
     md.core.ruler.push("prepare", _prepare)
     return md
 

@@ -13,11 +13,12 @@ from labelapp.prompts.content import Message, PromptContent, content_hash, split
 # per value.
 INSERT = """
 INSERT INTO labelapp_prompt (project_id, messages, content_hash, source, external_id, author, split, language,
-                             sensitivity, tags, created_at)
-SELECT %s, messages, content_hash, source, external_id, author, split, language, sensitivity, tags, now()
+                             sensitivity, tags, written_by_id, written_as, created_at)
+SELECT %s, messages, content_hash, source, external_id, author, split, language, sensitivity, tags, written_by,
+       written_as, now()
 FROM json_to_recordset(%s::json) AS given(
     messages jsonb, content_hash text, source text, external_id text, author text, split text, language text,
-    sensitivity text[], tags text[])
+    sensitivity text[], tags text[], written_by bigint, written_as text)
 ON CONFLICT (project_id, content_hash) DO NOTHING
 RETURNING content_hash, id
 """
@@ -46,6 +47,8 @@ class _Row(TypedDict):
     language: str
     sensitivity: list[str]
     tags: list[str]
+    written_by: int | None
+    written_as: str
 
 
 class Imported(NamedTuple):
@@ -115,4 +118,6 @@ def _row(project: Project, key: str, prompt: PromptContent) -> _Row:
         "language": prompt.language,
         "sensitivity": prompt.sensitivity,
         "tags": prompt.tags,
+        "written_by": prompt.written_by,
+        "written_as": prompt.written_as,
     }

@@ -25,6 +25,14 @@ def test_it_saves_languages_by_name_or_code(client_of: SignIn, lena: User, annot
     assert "German, English, Brazilian Portuguese, Swahili" in page.text
 
 
+def test_it_reads_the_commas_of_chinese_keyboards(
+    client_of: SignIn, lena: User, annotator: Annotator, url: str
+) -> None:
+    client_of(lena).post(url, {"languages": "简体中文\uff0cenglish\u3001日本語"})
+    annotator.refresh_from_db()
+    assert annotator.languages == ["en", "ja", "zh-Hans"]
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [

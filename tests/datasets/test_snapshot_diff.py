@@ -197,7 +197,7 @@ def test_an_annotator_who_was_moved(project: Project, labelled: list[ComparisonT
     factories.annotation_make(labelled[2], crowd[2])
     Annotator.objects.filter(pk=crowd[0].pk).update(group="held_out")
     diff = snapshot_diff(one, snap(project))
-    moved = "the annotator was moved to another group or kind"
+    moved = "the annotator was moved to another group or kind, or the prompt let out of quarantine"
     assert changes(diff) == [("added", "new label", 1), ("removed", moved, 2)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from labelapp.datasets.freeze_options import FreezeOptions, freeze_options_read
 from labelapp.datasets.selection import CAUSES, Cause, Label, Task, label_causes, task_cause
 from labelapp.errors import DomainError
+from labelapp.labeling.ordering import edges_from_ranking
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBMITTED = FreezeOptions(minimum_state="submitted")
@@ -62,12 +63,28 @@ def test_the_newest_is_taken_or_nothing_of_the_annotator() -> None:
 )
 def test_tasks_out_of_reach(options: dict[str, Any], cause: Cause | None) -> None:
     task = Task(pk=1, prompt=1, split="train", batch=1, purpose="production")
-    assert task_cause(task, FreezeOptions(**options)) == cause
+    assert task_cause(task, FreezeOptions(**options), NOON) == cause
 
 
 @pytest.mark.parametrize("purpose", ["gold", "sentinel", "screening", "practice", "repeat"])
 def test_tasks_that_check_people_are_out_of_reach(purpose: str) -> None:
-    assert task_cause(Task(pk=1, prompt=1, split="train", batch=1, purpose=purpose), ACCEPTED) == Cause.PURPOSE
+    task = Task(pk=1, prompt=1, split="train", batch=1, purpose=purpose)
+    assert task_cause(task, ACCEPTED, NOON) == Cause.PURPOSE
+
+
+def test_a_quarantine_counts_from_when_it_began() -> None:
+    task = Task(pk=1, prompt=1, split="train", batch=1, purpose="production", quarantined_at=NOON)
+    assert task_cause(task, ACCEPTED, NOON) == Cause.QUARANTINED
+    assert task_cause(task, ACCEPTED, NOON - timedelta(minutes=1)) is None
+
+
+def test_an_edit_beats_what_it_improves_and_all_that_this_beats_or_ties() -> None:
+    ranked = edges_from_ranking([[3], [0, 2], [1]])
+    assert label(1, edges=ranked, edit=9, edit_of=0).beaten_by_edit() == [0, 1, 2]
+    assert label(1, edges=ranked, edit=9, edit_of=2).beaten_by_edit() == [0, 1, 2]
+    assert label(1, edges=ranked, edit=9, edit_of=3).beaten_by_edit() == [0, 1, 2, 3]
+    assert label(1, edges=(), edit=9, edit_of=0).beaten_by_edit() == [0]
+    assert label(1, edges=ranked).beaten_by_edit() == []
 
 
 def test_every_cause_can_be_said() -> None:

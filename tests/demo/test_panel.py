@@ -20,7 +20,7 @@ from labelapp.errors import ConflictError, DomainError
 from labelapp.jobs.execution import job_execute
 from labelapp.jobs.registry import JobCancelledError, JobRun
 from labelapp.jobs.services import job_cancel, job_claim
-from labelapp.labeling.judgement import Sheet, judgement_read
+from labelapp.labeling.judgement import judgement_read
 from labelapp.labeling.selectors import task_shown
 from labelapp.labeling.services.batches import PromptChoice, tasks_create
 from labelapp.labeling.services.seats import seat_take

@@ -7,7 +7,7 @@ from pytest_django.fixtures import Settings
 
 from labelapp.accounts.services import membership_end
 from labelapp.demo.accounts import accounts_kept, accounts_path
-from labelapp.demo.seed import BATCH, PROMPTS, demo_seed
+from labelapp.demo.seed import ANSWERS, ANSWERS_WANTED, BATCH, PROMPTS, USE_CASES, demo_seed
 from labelapp.errors import DomainError
 from labelapp.labeling.services.seats import seat_take
 from labelapp.models import (
@@ -25,6 +25,7 @@ from labelapp.models import (
     Seat,
     User,
 )
+from labelapp.writing.selectors import use_cases_of
 from tests.factories import annotation_make
 
 pytestmark = pytest.mark.django_db
@@ -64,13 +65,28 @@ def test_every_prompt_waits_in_one_open_batch() -> None:
     assert batch.protocol.name == "General quality"
     assert batch.tasks.count() == Prompt.objects.count()
     assert set(batch.tasks.values_list("overlap", flat=True)) <= {1, 3}
-    assert Batch.objects.exclude(pk=batch.pk).get().state == Batch.State.CLOSED
+    others = dict(Batch.objects.exclude(pk=batch.pk).values_list("name", "state"))
+    assert others == {ANSWERS.name: Batch.State.OPEN, "Imported labels": Batch.State.CLOSED}
+
+
+def test_a_few_prompts_wait_for_an_ideal_answer() -> None:
+    demo_seed()
+    batch = Batch.objects.get(name=ANSWERS.name)
+    assert (batch.work, batch.tasks.count()) == (Batch.Work.DEMONSTRATION, ANSWERS_WANTED)
+    lena = Annotator.objects.get(user__name="Lena")
+    assert seat_take(annotator_id=lena.pk, work=Batch.Work.DEMONSTRATION) is not None
+
+
+def test_labelers_may_write_prompts_for_use_cases() -> None:
+    demo_seed()
+    project = Project.objects.get()
+    assert (project.asks_prompts, use_cases_of(project)) == (True, USE_CASES)
 
 
 def test_its_jobs_are_done_when_it_returns() -> None:
     demo_seed()
     ended = sorted(Job.objects.values_list("kind", "state"))
-    assert ended == [("batch_build", "succeeded"), ("import", "succeeded")]
+    assert ended == [("batch_build", "succeeded"), ("batch_build", "succeeded"), ("import", "succeeded")]
 
 
 def test_its_people_can_finish_the_batch() -> None:
@@ -80,7 +96,9 @@ def test_its_people_can_finish_the_batch() -> None:
         while seat := seat_take(annotator_id=person.pk):
             annotation_make(seat.task, person, seat=seat)
             Seat.objects.filter(pk=seat.pk).update(state=Seat.State.FILLED, lease_until=None)
-    assert not Seat.objects.exclude(state=Seat.State.FILLED).exists()
+    seats = Seat.objects.filter(pool__batch__work=Batch.Work.COMPARISON)
+    assert seats.exists()
+    assert not seats.exclude(state=Seat.State.FILLED).exists()
 
 
 def test_a_second_time_changes_nothing() -> None:

@@ -151,7 +151,7 @@ def test_a_draft_is_stored_and_renews_the_lease(annotator: Annotator, project: P
     seat = seat_take(annotator_id=annotator.pk)
     soon = timezone.now() + timedelta(seconds=5)
     Seat.objects.update(lease_until=soon)
-    kept = draft_save(seating=seating_at(seat, annotator), content={"ranking": "A B"}, revision=1)
+    kept = draft_save(seating=seating_at(seat, annotator), content={"ranking": "A B"}, revision=1).seat
     assert kept is not None
     assert kept.lease_until is not None
     assert kept.lease_until > soon
@@ -177,7 +177,7 @@ def test_a_draft_outlives_the_seat_and_is_offered_again(
     draft_save(seating=seating, content={"ranking": "A"}, revision=1)
     assert not drafts_open(annotator=annotator).exists()
     abandon(seat)
-    assert draft_save(seating=seating, content={"ranking": "A B"}, revision=2) is None
+    assert draft_save(seating=seating, content={"ranking": "A B"}, revision=2).seat is None
     assert drafts_open(annotator=annotator).get().content == {"ranking": "A B"}
 
 

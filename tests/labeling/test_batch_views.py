@@ -1,13 +1,23 @@
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 import labelapp.labeling.tasks  # noqa: F401 (registers the handler, as in a worker)
 from labelapp.jobs.execution import job_execute
 from labelapp.jobs.services import job_claim
 from labelapp.models import Annotation, Batch, Job, Project, Protocol, Seat, User
-from tests.factories import annotation_make, batch_with_tasks, external_make, prompt_with_completions
+from tests.factories import (
+    annotation_make,
+    batch_to_write,
+    batch_with_tasks,
+    demonstration_make,
+    external_make,
+    prompt_make,
+    prompt_with_completions,
+)
 from tests.labeling.test_builds import broken_off, build_of, prompts_many, stop
 from tests.query_counts import query_count
 
@@ -28,7 +38,7 @@ def test_a_batch_is_made_from_the_form_by_its_job(
     for index in range(3):
         prompt_with_completions(project, f"Question {index}?", k=3)
     fields = {"name": "First", "protocol": protocol.pk, "k": 3, "overlap": 2, "shared_percent": 0}
-    more = {"shared_overlap": 2, "priority": 0, "open_when_made": "on"}
+    more = {"work": "comparison", "shared_overlap": 2, "priority": 0, "open_when_made": "on"}
     response = client_of(omar).post(BATCHES + "new/", {**fields, **more})
     job = Job.objects.get(kind="batch_build")
     assert response["Location"] == f"/jobs/{job.pk}/"
@@ -49,7 +59,7 @@ def test_a_killed_build_goes_on_where_it_was(
     """The job is run twice; the second run finds its cursor at the end and makes nothing more."""
     prompt_with_completions(project)
     fields = {"name": "First", "protocol": protocol.pk, "k": 4, "overlap": 1, "shared_percent": 0}
-    client_of(omar).post(BATCHES + "new/", {**fields, "shared_overlap": 1, "priority": 0})
+    client_of(omar).post(BATCHES + "new/", {**fields, "work": "comparison", "shared_overlap": 1, "priority": 0})
     job = Job.objects.get(kind="batch_build")
     run(job)
     Job.objects.filter(pk=job.pk).update(state="queued", finished_at=None)
@@ -73,6 +83,39 @@ def test_a_batch_page_tells_how_far_it_is(
     assert "crowd-7" in html
     assert "Close for good" not in html
     assert Annotation.objects.count() == 1
+
+
+def test_a_batch_of_answers_is_made_of_prompts_without_completions(
+    client_of: ClientOf, omar: User, project: Project, protocol: Protocol
+) -> None:
+    prompt_make(project, "Nobody answered this.")
+    prompt_make(project, "Hidden away.", quarantined_at=timezone.now())
+    fields = {"name": "Ideal", "protocol": protocol.pk, "k": 4, "overlap": 2, "shared_percent": 0, "quota": "7"}
+    more = {"work": "demonstration", "shared_overlap": 2, "priority": 0, "open_when_made": "on"}
+    client_of(omar).post(BATCHES + "new/", {**fields, **more})
+    run(Job.objects.get(kind="batch_build"))
+    batch = Batch.objects.get()
+    task = batch.tasks.get()
+    assert (batch.state, batch.quota, task.seats.count()) == (Batch.State.OPEN, 7, 2)
+    assert task.completions_key == sha256(b"").hexdigest()
+    assert not task.task_completions.exists()
+    html = client_of(omar).get(f"{BATCHES}{batch.pk}/").content.decode()
+    assert "Write the ideal answer" in html
+    assert "at most 7" in html
+    assert "Completions per task" not in html
+
+
+def test_a_batch_page_counts_demonstrations(
+    client_of: ClientOf, rita: User, project: Project, protocol: Protocol
+) -> None:
+    batch = batch_to_write(project, protocol, tasks=1)
+    for name, surplus in [("crowd-7", False), ("crowd-8", True)]:
+        demonstration_make(batch.tasks.get(), external_make(project, name), "Cut it in winter.", surplus=surplus)
+    html = client_of(rita).get(f"{BATCHES}{batch.pk}/").content.decode()
+    assert "crowd-7" in html
+    assert "crowd-8" in html
+    assert "<dt>Surplus</dt><dd>1</dd>" in html
+    assert "Who wrote" in html
 
 
 @pytest.mark.parametrize(("to", "state"), [("paused", "paused"), ("closed", "closed")])

@@ -10,7 +10,7 @@ from tests.factories import model_make, protocol_make
 
 def form_of(project: Project, chosen: Protocol, **fields: object) -> BatchForm:
     usual = {
-        **{"name": "First", "protocol": chosen.pk, "k": 4, "overlap": 1},
+        **{"name": "First", "protocol": chosen.pk, "work": "comparison", "k": 4, "overlap": 1},
         **{"shared_percent": 15, "shared_overlap": 3, "priority": 0},
     }
     return BatchForm({**usual, **fields}, project=project)
@@ -33,6 +33,7 @@ def test_a_form_becomes_a_plan_and_a_choice(project: Project, protocol: Protocol
         source="forum",
         split="train",
         deadline="2030-01-31",
+        quota="50",
         limit="200",
         model_versions=[model.pk],
     )
@@ -45,6 +46,7 @@ def test_a_form_becomes_a_plan_and_a_choice(project: Project, protocol: Protocol
         shared_overlap=3,
         priority=0,
         deadline=date(2030, 1, 31),
+        quota=50,
         languages=["en", "pt-BR"],
         skills=["law", "medicine"],
     )
@@ -62,6 +64,9 @@ def test_a_form_becomes_a_plan_and_a_choice(project: Project, protocol: Protocol
         ({"overlap": 4}, "shared_overlap"),
         ({"shared_percent": 101}, "shared_percent"),
         ({"limit": 0}, "limit"),
+        ({"quota": 0}, "quota"),
+        ({"work": ""}, "work"),
+        ({"work": "poetry"}, "work"),
         ({"languages": "Klingonish!"}, "languages"),
         ({"deadline": "soon"}, "deadline"),
         ({"name": ""}, "name"),
@@ -80,6 +85,13 @@ def test_one_completion_needs_a_rating(project: Project) -> None:
     assert "no rating" in str(form_of(project, unrated, k=1).errors["k"])
     assert form_of(project, unrated, k=2).is_valid()
     assert form_of(project, protocol_make(project, name="Rated"), k=1).is_valid()
+
+
+def test_answers_can_be_asked_for_under_any_protocol(project: Project) -> None:
+    unrated = protocol_make(project, likert_points=0)
+    form = form_of(project, unrated, k=1, work="demonstration")
+    assert form.is_valid(), form.errors
+    assert form.plan().work == Batch.Work.DEMONSTRATION
 
 
 def test_another_projects_protocol_is_no_choice(project: Project) -> None:

@@ -8,11 +8,10 @@ from labelapp.labeling.judgement import (
     RATIONALE_LIMIT,
     Judgement,
     Reading,
-    Sheet,
-    Stage,
     judgement_read,
-    ranking_parse,
 )
+from labelapp.labeling.ordering import ranking_parse
+from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import Protocol, Question
 
 QUESTIONS = [

@@ -185,7 +185,7 @@ def test_a_heartbeat_renews_while_there_is_input(annotator: Annotator, project: 
     assert seat is not None
     soon = timezone.now() + timedelta(seconds=5)
     Seat.objects.update(lease_until=soon)
-    renewed = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=30)
+    renewed = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=30).seat
     assert renewed is not None
     assert renewed.lease_until is not None
     assert renewed.lease_until > soon + timedelta(minutes=4)
@@ -199,7 +199,7 @@ def test_a_heartbeat_without_input_lets_the_lease_run_out(
     assert seat is not None
     soon = timezone.now() + timedelta(seconds=5)
     Seat.objects.update(lease_until=soon, input_at=timezone.now() - timedelta(minutes=11))
-    kept = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=660)
+    kept = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=660).seat
     assert kept is not None
     assert kept.lease_until == soon
 
@@ -212,7 +212,7 @@ def test_a_lease_ends_at_its_cap_whatever_the_heartbeats(
     assert seat is not None
     held_at = timezone.now() - LEASE_CAP + timedelta(minutes=1)
     Seat.objects.update(held_at=held_at, lease_until=timezone.now())
-    kept = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=0)
+    kept = seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=0).seat
     assert kept is not None
     assert kept.lease_until == held_at + LEASE_CAP
 
@@ -220,7 +220,7 @@ def test_a_lease_ends_at_its_cap_whatever_the_heartbeats(
 def test_a_heartbeat_for_a_lost_seat_says_so(annotator: Annotator, project: Project, protocol: Protocol) -> None:
     batch_with_tasks(project, protocol, tasks=1)
     seat = Seat.objects.get()
-    assert seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=0) is None
+    assert seat_heartbeat(annotator_id=annotator.pk, task_id=seat.task_id, idle_seconds=0) == (None, None)
 
 
 @pytest.mark.django_db(transaction=True)

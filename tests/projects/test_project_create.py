@@ -9,10 +9,11 @@ from django.test import Client
 from django.urls import reverse
 
 from labelapp.errors import DomainError
-from labelapp.models import Annotator, AuditEntry, Membership, Project, Protocol, Role, User
+from labelapp.models import Annotator, AuditEntry, Membership, PracticeExample, Project, Protocol, Role, User
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
 from labelapp.projects.services import project_create
 from labelapp.projects.specs import spec_of
+from labelapp.projects.worked_examples import WORKED_EXAMPLES
 
 SignIn = Callable[[User], Client]
 
@@ -31,6 +32,13 @@ def test_it_makes_the_project_its_admin_and_its_protocol(client_of: SignIn, site
     assert Membership.objects.get(project=project, user=site_admin).role == Role.ADMIN
     assert Annotator.objects.filter(project=project, user=site_admin).exists()
     assert spec_of(Protocol.objects.get(project=project)) == DEFAULT_PROTOCOL
+
+
+def test_it_comes_with_worked_examples_of_its_protocol(site_admin: User) -> None:
+    project = project_create(name="Support", created_by=site_admin)
+    examples = PracticeExample.objects.filter(project=project)
+    assert [example.title for example in examples] == [each["title"] for each in WORKED_EXAMPLES]
+    assert {example.protocol_name for example in examples} == {DEFAULT_PROTOCOL.name}
 
 
 def test_it_is_written_down(site_admin: User) -> None:

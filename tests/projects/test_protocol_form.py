@@ -73,6 +73,19 @@ def test_it_saves_what_was_written(client: Client, url: str, project: Project) -
     assert spec_of(made) == SPEC
 
 
+def test_it_asks_for_thumbs_and_an_edit_and_leaves_marks_out(client: Client, url: str) -> None:
+    spec = replace(SPEC, likert_points=2, asks_edit=True, marks_contradictions=False)
+    client.post(url, posted(spec))
+    made = Protocol.objects.get()
+    assert (made.likert_points, made.asks_edit, made.marks_contradictions) == (2, True, False)
+
+
+def test_an_edit_without_a_ranking_is_refused_in_words(client: Client, url: str) -> None:
+    page = client.post(url, posted(replace(SPEC, asks_edit=True, asks_ranking=False)))
+    assert page.status_code == 422
+    assert "It is the ranking that says which completion is the best" in page.text
+
+
 @pytest.mark.parametrize(
     ("action", "order"),
     [

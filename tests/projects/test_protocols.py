@@ -64,6 +64,21 @@ def test_a_version_shows_settings_questions_and_guidelines(client_of: SignIn, ri
     assert "Questions about the ranking" not in text
 
 
+def test_thumbs_and_what_else_is_asked_are_said_in_words(client_of: SignIn, rita: User, project: Project) -> None:
+    spec = replace(DEFAULT_PROTOCOL, likert_points=2, asks_edit=True, asks_confidence=True, marks_contradictions=False)
+    text = client_of(rita).get(_url(protocol_create(project=project, spec=spec, actor=None))).text
+    assert "Thumbs down or up" in text
+    assert "1 to 2" not in text
+    assert "how sure the labeler is, a better text of the best completion</dd>" in text
+    assert "Not marked" in text
+
+
+def test_the_default_asks_for_nothing_else(client_of: SignIn, rita: User, project: Project) -> None:
+    text = client_of(rita).get(_url(protocol_create(project=project, spec=DEFAULT_PROTOCOL, actor=None))).text
+    assert "Marked, except in a fifth of the tasks" in text
+    assert "<dd>Nothing</dd>" in text
+
+
 def test_a_version_links_to_its_siblings(client_of: SignIn, rita: User, project: Project) -> None:
     first = protocol_create(project=project, spec=DEFAULT_PROTOCOL, actor=None)
     second = protocol_revise(protocol=first, spec=replace(DEFAULT_PROTOCOL, questions=()), actor=None)

@@ -45,19 +45,24 @@ class BatchPlan:
     """What an administrator asks of a batch: how its tasks look, and how they are labelled."""
 
     name: str
+    work: str = Batch.Work.COMPARISON.value
     k: int = 4
     overlap: int = 1
     shared_share: float = 0.15
     shared_overlap: int = 3
     priority: int = 0
     deadline: date | None = None
+    quota: int | None = None
     languages: list[str] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class PromptChoice:
-    """Which prompts, and whose completions, a batch is made of. What is empty does not restrict."""
+    """Which prompts, and whose completions, a batch is made of. What is empty does not restrict.
+
+    Where answers are written, whose completions there are is no matter.
+    """
 
     split: str = ""
     source: str = ""
@@ -69,9 +74,9 @@ class PromptChoice:
     newest_completion: int | None = None
 
 
-def plan_problem(*, protocol: Protocol, k: int) -> str:
+def plan_problem(*, protocol: Protocol, k: int, work: str) -> str:
     """Why labels of `k` completions per task under this protocol would say nothing; empty when they say something."""
-    if k > 1 or protocol.likert_points:
+    if work == Batch.Work.DEMONSTRATION or k > 1 or protocol.likert_points:
         return ""
     return (
         f"With one completion per task there is nothing to rank, and “{protocol}” asks for no rating. "
@@ -90,7 +95,7 @@ def batch_create(
     """
     if protocol.project_id != project.pk:
         raise DomainError("This protocol belongs to another project. Choose one of this project.")
-    if problem := plan_problem(protocol=protocol, k=plan.k):
+    if problem := plan_problem(protocol=protocol, k=plan.k, work=plan.work):
         raise DomainError(problem)
     try:
         with transaction.atomic():
@@ -149,8 +154,8 @@ def batch_transition(*, batch: Batch, to: Batch.State, actor: User | None) -> Ba
 
 
 def prompts_eligible(batch: Batch, choice: PromptChoice) -> QuerySet[Prompt]:
-    """Prompts that the choice admits and that have at least one completion by the chosen models."""
-    prompts = Prompt.objects.filter(project=batch.project_id)
+    """Prompts that the choice admits and, where completions are compared, that have one by the chosen models."""
+    prompts = Prompt.objects.filter(project=batch.project_id, quarantined_at__isnull=True)
     if choice.newest_prompt is not None:
         prompts = prompts.filter(pk__lte=choice.newest_prompt)
     if choice.split:
@@ -161,6 +166,8 @@ def prompts_eligible(batch: Batch, choice: PromptChoice) -> QuerySet[Prompt]:
         prompts = prompts.filter(tags__contains=choice.tags)
     if batch.languages:
         prompts = prompts.filter(language__in=batch.languages)
+    if batch.work == Batch.Work.DEMONSTRATION:
+        return prompts
     return prompts.filter(Exists(_completions(choice).filter(prompt=OuterRef("pk"))))
 
 
@@ -191,7 +198,8 @@ def tasks_create(
 ) -> int:
     """Make the tasks of these prompts with their slots and seats; return how many.
 
-    Prompts with too few different completions make none. A prompt that already has its task gets no second.
+    Prompts with too few different completions make none, unless answers are to be written. A prompt that already has
+    its task gets no second.
     """
     # An import that learns of sensitive content meanwhile would move seats that are not there to be seen yet.
     Project.objects.select_for_update(no_key=True).get(pk=batch.project_id)
@@ -236,7 +244,10 @@ class _TaskWriter:
     def draw(self, prompt_ids: Sequence[int]) -> list[tuple[ComparisonTask, list[list[Completion]]]]:
         """Unsaved tasks with their slots, in the order of `prompt_ids`."""
         done = set(self.batch.tasks.filter(prompt__in=prompt_ids).values_list("prompt_id", flat=True))
-        prompts = Prompt.objects.in_bulk([pk for pk in prompt_ids if pk not in done])
+        allowed = Prompt.objects.filter(quarantined_at__isnull=True)
+        prompts = allowed.in_bulk([pk for pk in prompt_ids if pk not in done])
+        if self.batch.work == Batch.Work.DEMONSTRATION:
+            return [self._task(prompts[pk], []) for pk in prompt_ids if pk in prompts]
         texts: dict[int, dict[str, list[Completion]]] = defaultdict(lambda: defaultdict(list))
         for completion in _completions(self.choice).filter(prompt__in=prompts).order_by("pk"):
             texts[completion.prompt_id][completion.text_hash].append(completion)

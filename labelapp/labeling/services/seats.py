@@ -1,88 +1,140 @@
 """Seats: each production task gets exactly its overlap of counted annotations, by as many different people."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Func, QuerySet, Value, When
-from django.db.models.functions import Greatest, Least, Now
-from django.db.models.lookups import GreaterThan
+from django.db.models import Case, Exists, F, Func, Max, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Draft, Seat, SeatCursor, TaskSkip, User
+from labelapp.labeling.services.exposure import exposure_add
+from labelapp.labeling.services.queue import COLUMNS, Seated, seat_next, seated_lock
+from labelapp.models import (
+    Annotation,
+    Annotator,
+    Batch,
+    BatchTally,
+    ComparisonTask,
+    Demonstration,
+    Draft,
+    Pool,
+    Prompt,
+    Report,
+    Seat,
+    TaskSkip,
+    TimeEntry,
+    User,
+)
 
 LEASE = timedelta(minutes=5)
+RESERVATION = timedelta(minutes=2)
 # A lease is renewed only while somebody works: input within this time, and no longer than the cap at a stretch.
 INPUT_WINDOW = timedelta(minutes=10)
 LEASE_CAP = timedelta(minutes=60)
+LEASE_CAPS = {Batch.Work.COMPARISON: LEASE_CAP, Batch.Work.DEMONSTRATION: timedelta(hours=4)}
+
+SKIPS_TO_TRIAGE = 3
 
 NEXT_POSITION = Func(Value("labelapp_seat_position"), function="nextval")
 NOBODY: dict[str, None] = {"annotator": None, "held_at": None, "input_at": None, "lease_until": None}
 LEADS_TO = {
-    Seat.State.OPEN: [Seat.State.HELD],
-    Seat.State.HELD: [Seat.State.OPEN],
-    Seat.State.FILLED: [Seat.State.HELD, Seat.State.OPEN],
+    Seat.State.OPEN: [Seat.State.RESERVED, Seat.State.HELD, Seat.State.WITHDRAWN],
+    # From open it goes to these two in the statement that finds it, too (queue.py).
+    Seat.State.RESERVED: [Seat.State.OPEN],
+    Seat.State.HELD: [Seat.State.OPEN, Seat.State.RESERVED],
+    Seat.State.WITHDRAWN: [Seat.State.OPEN, Seat.State.RESERVED, Seat.State.HELD],
+    Seat.State.FILLED: [Seat.State.HELD, Seat.State.RESERVED, Seat.State.OPEN],
 }
+# Reports that keep a task away from everybody while they are open; when the task is removed, any does.
+WITHDRAWING = [Report.Kind.PERSONAL_DATA, Report.Kind.SENSITIVE, Report.Kind.SKIPS]
+IN_TRIAGE = Q(state=Report.State.REMOVED) | Q(state=Report.State.OPEN, kind__in=WITHDRAWING)
+KEPT_AWAY = Exists(Report.objects.filter(IN_TRIAGE, task=OuterRef("task"))) | Exists(
+    Prompt.objects.filter(tasks=OuterRef("task"), quarantined_at__isnull=False)
+)
 
-# One index range scan per pool, starting behind the person's cursor; pools in order until one has a seat.
-# The lock is taken inside the lateral query, so a seat that somebody takes meanwhile is stepped over.
-NEXT_SEAT = """
-SELECT found.id, found.pool_id, found.position
-FROM (
-    SELECT pool.id, CASE WHEN %(rescan)s THEN 0 ELSE coalesce(reached.position, 0) END AS position,
-           row_number() OVER (
-               ORDER BY batch.priority DESC, pool.boost DESC, batch.deadline NULLS LAST, batch.id, pool.id
-           ) AS turn
-    FROM labelapp_pool pool
-    JOIN labelapp_batch batch ON batch.id = pool.batch_id
-    LEFT JOIN labelapp_seatcursor reached ON reached.pool_id = pool.id AND reached.annotator_id = %(annotator)s
-    WHERE batch.project_id = %(project)s AND batch.state = 'open'
-      AND (pool.language = '' OR pool.language = ANY(%(languages)s::varchar[]))
-      AND pool.skills <@ %(skills)s::varchar[] AND pool.sensitivity <@ %(accepts)s::varchar[]
-    ORDER BY turn
-) AS pools
-CROSS JOIN LATERAL (
-    SELECT seat.id, seat.pool_id, seat.position
-    FROM labelapp_seat seat
-    WHERE seat.pool_id = pools.id AND seat.state = 'open' AND seat.position > pools.position
-      AND NOT EXISTS (SELECT 1 FROM labelapp_annotation done
-                      WHERE done.task_id = seat.task_id AND done.annotator_id = %(annotator)s
-                        AND done.supersedes_id IS NULL)
-      AND NOT EXISTS (SELECT 1 FROM labelapp_taskskip skip
-                      WHERE skip.task_id = seat.task_id AND skip.annotator_id = %(annotator)s)
-    ORDER BY seat.position
-    LIMIT 1
-    FOR UPDATE SKIP LOCKED
-) AS found
-ORDER BY pools.turn
-LIMIT 1
+# Both rows of a person in one statement. What is no longer for them, since they opted out, is not renewed.
+RENEW = f"""
+WITH held AS (
+    UPDATE labelapp_seat seat
+    SET input_at = greatest(seat.input_at, %(input_at)s),
+        lease_until = CASE WHEN greatest(seat.input_at, %(input_at)s) > %(input_since)s
+                           THEN greatest(seat.lease_until, least(%(lease_until)s, seat.held_at + CASE batch.work
+                               WHEN 'demonstration' THEN %(writing_cap)s ELSE %(cap)s END))
+                           ELSE seat.lease_until END
+    FROM labelapp_pool pool, labelapp_batch batch, labelapp_annotator person
+    WHERE seat.annotator_id = %(annotator)s AND seat.task_id = %(task)s AND seat.state = 'held'
+      AND pool.id = seat.pool_id AND batch.id = pool.batch_id AND person.id = seat.annotator_id
+      AND pool.sensitivity <@ person.accepts_sensitive
+    RETURNING seat.*
+), ahead AS (
+    UPDATE labelapp_seat seat
+    SET lease_until = greatest(seat.lease_until, least(%(reserved_until)s, held.lease_until))
+    FROM held, labelapp_pool pool, labelapp_annotator person
+    WHERE seat.annotator_id = %(annotator)s AND seat.state = 'reserved'
+      AND pool.id = seat.pool_id AND person.id = seat.annotator_id AND pool.sensitivity <@ person.accepts_sensitive
+    RETURNING seat.task_id
+)
+SELECT {", ".join(f"held.{column}" for column in COLUMNS)}, ahead.task_id AS ahead FROM held LEFT JOIN ahead ON true
+"""  # noqa: S608 (words of our own)
+
+TALLY = """
+INSERT INTO labelapp_batchtally AS tally (annotator_id, batch_id, labels) VALUES (%s, %s, 1)
+ON CONFLICT (annotator_id, batch_id) DO UPDATE SET labels = tally.labels + 1
 """
 
 
-@transaction.atomic
-def seat_take(*, annotator_id: int) -> Seat | None:
-    """Give a person their next task: the one they hold, else the first open seat that is for them, else nothing.
+class Renewal(NamedTuple):
+    """What a person still has: the seat they work at, and the task that is reserved for them as the next."""
 
-    Two requests at once get the same seat, because the first statement locks the annotator.
+    seat: Seat | None
+    ahead: int | None
+
+
+@transaction.atomic(savepoint=False)
+def seat_take(*, annotator_id: int, work: Batch.Work = Batch.Work.COMPARISON) -> Seat | None:
+    """Give a person their next task: the one they hold, else the one reserved for them, else the first in the queue.
+
+    Two requests at once get the same seat, because the first statement locks the annotator. What they hold of other
+    work goes back to the queue; what they have entered there stays as their draft.
     """
-    annotator = annotator_lock(annotator_id)
-    held = _held(annotator)
+    seated = seated_lock(annotator_id)
+    held, reserved = _own(seated, work)
     if held:
-        return held
-    found = seat_find(annotator, rescan=False) or seat_find(annotator, rescan=True)
-    if found is None:
+        return _renewed(held, work)
+    if reserved:
+        return _shown(reserved)
+    return _next(seated, work)
+
+
+@transaction.atomic(savepoint=False)
+def seat_reserve(*, annotator_id: int, work: Batch.Work = Batch.Work.COMPARISON) -> Seat | None:
+    """Keep the next task for somebody who works on one: the one reserved before, renewed, else the first in the queue.
+
+    None when they hold nothing, or nothing more is there for them.
+    """
+    seated = seated_lock(annotator_id)
+    held, reserved = _own(seated, work)
+    if held is None:
         return None
-    seat_id, pool_id, position = found
-    SeatCursor.objects.bulk_create(
-        [SeatCursor(annotator=annotator, pool_id=pool_id, position=position)],
-        update_conflicts=True,
-        unique_fields=["annotator", "pool"],
-        update_fields=["position"],
-    )
-    now = timezone.now()
-    seat = Seat.objects.filter(pk=seat_id)
-    seat_transition(seat, Seat.State.HELD, annotator=annotator, held_at=now, input_at=now, lease_until=now + LEASE)
-    return seat.get()
+    if reserved is None:
+        return _next(seated, work, beside=held.task_id)
+    reserved.lease_until = timezone.now() + RESERVATION
+    Seat.objects.filter(pk=reserved.pk).update(lease_until=reserved.lease_until)
+    return reserved
+
+
+@transaction.atomic(savepoint=False)
+def seat_show(*, annotator_id: int, task_id: int) -> Seat | None:
+    """Let somebody who is done with their task hold the one reserved for them; its clock starts now.
+
+    None when it was lost meanwhile or is not for them any more, in which case it goes back to the queue, and while they
+    hold another. Shown twice is shown once.
+    """
+    held, reserved = _own(seated_lock(annotator_id))
+    if held:
+        return held if held.task_id == task_id else None
+    return _shown(reserved) if reserved and reserved.task_id == task_id else None
 
 
 def annotator_lock(annotator_id: int) -> Annotator:
@@ -91,61 +143,98 @@ def annotator_lock(annotator_id: int) -> Annotator:
 
 
 def seat_transition(seats: QuerySet[Seat], to: Seat.State, **fields: Any) -> int:
-    """The one place where a seat changes its state; seats whose state does not lead there stay. Counts the changed."""
+    """The one place where a seat changes its state; seats whose state does not lead there stay. Counts the changed.
+
+    What would be open again is withdrawn where its task is in triage or removed, or its prompt in quarantine.
+    """
+    state: Any = to
     if to == Seat.State.OPEN:
         fields = {**NOBODY, "position": NEXT_POSITION, **fields}
-    return seats.filter(state__in=LEADS_TO[to]).update(state=to, **fields)
+        state = Case(When(KEPT_AWAY, then=Value(Seat.State.WITHDRAWN)), default=Value(Seat.State.OPEN))
+    elif to == Seat.State.WITHDRAWN:
+        fields = {**NOBODY, **fields}
+    return seats.filter(state__in=LEADS_TO[to]).update(state=state, **fields)
 
 
-def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Seat | None:
-    """Renew the lease of a held seat while its holder works; return the seat, or None when it was given away.
+def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Renewal:
+    """Renew the lease of a held seat while its holder works, and what is reserved for them; return what they have.
 
     `idle_seconds` is how long ago the person last did something on the page.
     """
     now = timezone.now()
-    input_at = Greatest(F("input_at"), Value(now - timedelta(seconds=max(idle_seconds, 0))))
-    renewed = Greatest(F("lease_until"), Least(Value(now + LEASE), F("held_at") + Value(LEASE_CAP)))
-    held = Seat.objects.filter(annotator_id=annotator_id, task_id=task_id, state=Seat.State.HELD)
-    held.update(
-        input_at=input_at,
-        lease_until=Case(
-            When(GreaterThan(input_at, Value(now - INPUT_WINDOW)), then=renewed), default=F("lease_until")
-        ),
-    )
-    return held.first()
+    values: dict[str, Any] = {
+        "annotator": annotator_id,
+        "task": task_id,
+        "input_at": now - timedelta(seconds=max(idle_seconds, 0)),
+        "input_since": now - INPUT_WINDOW,
+        "lease_until": now + LEASE,
+        "reserved_until": now + RESERVATION,
+        "cap": LEASE_CAP,
+        "writing_cap": LEASE_CAPS[Batch.Work.DEMONSTRATION],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(RENEW, values)
+        row = cursor.fetchone()
+    return Renewal(Seat.from_db(connection.alias, COLUMNS, row[:-1]), row[-1]) if row else Renewal(None, None)
 
 
 @transaction.atomic
 def seats_expire() -> int:
-    """Put seats whose lease ran out back into the queue, each at a new position; return how many."""
-    expired = Seat.objects.select_for_update(skip_locked=True, no_key=True).filter(
-        state=Seat.State.HELD, lease_until__lt=Now()
-    )
-    return seat_transition(Seat.objects.filter(pk__in=[seat.pk for seat in expired]), Seat.State.OPEN)
+    """Put seats whose lease ran out, or whose holder has opted out, back into the queue; return how many."""
+    mine = Q(state=Seat.State.HELD) | Q(state=Seat.State.RESERVED)
+    lost = Q(lease_until__lt=Now()) | ~Q(pool__sensitivity__contained_by=F("annotator__accepts_sensitive"))
+    seats = Seat.objects.select_for_update(skip_locked=True, no_key=True, of=("self",)).filter(mine, lost)
+    return seat_transition(Seat.objects.filter(pk__in=[seat.pk for seat in seats]), Seat.State.OPEN)
 
 
 @transaction.atomic
-def task_skip(*, annotator_id: int, task: ComparisonTask, reason: TaskSkip.Reason, note: str = "") -> None:
+def task_skip(
+    *,
+    annotator_id: int,
+    task: ComparisonTask,
+    reason: TaskSkip.Reason,
+    note: str = "",
+    paid_seconds: int | None = None,
+) -> None:
     """Pass on a task for good: it goes back to the queue and never returns to this person, nor does their draft.
 
-    Twice is once, and what was submitted meanwhile is not passed on.
+    The time they held it is paid: what the page counted, or all of it where no page did. Twice is once, and what was
+    submitted meanwhile is not passed on. When three people have, reviewers look at the task before it goes on.
     """
     annotator = annotator_lock(annotator_id)
-    if Annotation.objects.filter(task=task, annotator=annotator, supersedes__isnull=True).exists():
-        return
-    TaskSkip.objects.get_or_create(task=task, annotator=annotator, defaults={"reason": reason, "note": note[:500]})
-    Draft.objects.filter(task=task, annotator=annotator).delete()
-    seat_transition(Seat.objects.filter(task=task, annotator=annotator), Seat.State.OPEN)
+    # Two who skip at once are counted one after the other.
+    ComparisonTask.objects.select_for_update(no_key=True).get(pk=task.pk)
+    if task_leave(annotator=annotator, task=task, reason=reason, note=note, paid_seconds=paid_seconds):
+        _skips_triage(task)
+
+
+def task_leave(
+    *, annotator: Annotator, task: ComparisonTask, reason: TaskSkip.Reason, note: str, paid_seconds: int | None
+) -> bool:
+    """Take a task from a locked annotator for good, paying its time; False when they are done with it already."""
+    own = {"task": task, "annotator": annotator}
+    if any(answers.objects.filter(supersedes=None, **own).exists() for answers in (Annotation, Demonstration)):
+        return False
+    _, new = TaskSkip.objects.get_or_create(**own, defaults={"reason": reason, "note": note[:500]})
+    seat = Seat.objects.filter(**own).select_related("pool").first()
+    if new and seat and seat.held_at:
+        seconds = _seconds_held(seat.held_at, seat.input_at, paid_seconds)
+        TimeEntry.objects.create(kind=TimeEntry.Kind.SKIPPED, seconds=seconds, **own)
+        if seat.pool.sensitivity:
+            exposure_add(annotator_id=annotator.pk, seconds=seconds)
+    Draft.objects.filter(**own).delete()
+    seat_transition(Seat.objects.filter(**own), Seat.State.OPEN)
+    return new
 
 
 @transaction.atomic
 def seats_return(*, user: User, batch: Batch) -> int:
-    """Give back what somebody holds in a batch without passing on it: anybody may get it, they too. Counts the seats.
+    """Give back what somebody has in a batch without passing on it: anybody may get it, they too. Counts the seats.
 
-    What they have entered stays as their draft.
+    Held and reserved both. What they have entered stays as their draft.
     """
-    held = Seat.objects.filter(annotator__user=user, pool__batch=batch, state=Seat.State.HELD)
-    return seat_transition(held, Seat.State.OPEN)
+    theirs = Seat.objects.filter(annotator__user=user, pool__batch=batch)
+    return seat_transition(theirs, Seat.State.OPEN)
 
 
 def drafts_forget() -> int:
@@ -153,50 +242,75 @@ def drafts_forget() -> int:
     return Draft.objects.filter(saved_at__lt=timezone.now() - timedelta(days=30)).delete()[0]
 
 
-def seat_find(annotator: Annotator, *, rescan: bool) -> tuple[int, int, int] | None:
-    """The next open seat for a person, locked: its id, pool and position. Must run in a transaction.
-
-    A rescan looks from the start of every queue instead of from where the person's cursors stand.
-    """
+def tally_count(*, annotator_id: int, batch_id: int) -> None:
+    """Count a label that a person gave in a batch; to be called for batches with a quota."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            NEXT_SEAT,
-            {
-                "annotator": annotator.pk,
-                "project": annotator.project_id,
-                "languages": annotator.languages,
-                "skills": annotator.skills,
-                "accepts": annotator.accepts_sensitive,
-                "rescan": rescan,
-            },
-        )
-        found: tuple[int, int, int] | None = cursor.fetchone()
-        return found
+        cursor.execute(TALLY, [annotator_id, batch_id])
 
 
-def _held(annotator: Annotator) -> Seat | None:
-    """The seat that the person holds, its lease renewed; one that is no longer for them goes back to the queue."""
-    seats = Seat.objects.select_for_update(no_key=True, of=("self",)).select_related("pool__batch")
-    seat = seats.filter(annotator=annotator, state=Seat.State.HELD).first()
-    if seat is None:
-        return None
-    if not _still_for(annotator, seat):
-        seat_transition(Seat.objects.filter(pk=seat.pk), Seat.State.OPEN)
-        return None
+def _seconds_held(held_at: datetime, input_at: datetime | None, counted: int | None) -> int:
+    """What is paid for a task that was held since then: no more than passed while there was input now and then."""
+    until = min(timezone.now(), (input_at or held_at) + INPUT_WINDOW)
+    passed = int((until - held_at).total_seconds()) + 1
+    return max(0, passed if counted is None else min(counted, passed))
+
+
+def _skips_triage(task: ComparisonTask) -> None:
+    """Put a task before reviewers when three people have skipped it since they last looked at it."""
+    reports = Report.objects.filter(task=task, kind=Report.Kind.SKIPS)
+    if reports.filter(state=Report.State.OPEN).exists():
+        return
+    skips = TaskSkip.objects.filter(task=task, annotator__kind=Annotator.Kind.PERSON)
+    skips = skips.exclude(reason=TaskSkip.Reason.REPORTED)
+    if looked_at := reports.aggregate(Max("closed_at"))["closed_at__max"]:
+        skips = skips.filter(created_at__gt=looked_at)
+    if skips.count() >= SKIPS_TO_TRIAGE:
+        Report.objects.create(project_id=task.batch.project_id, task=task, kind=Report.Kind.SKIPS)
+        waiting = Seat.objects.filter(task=task).exclude(state=Seat.State.HELD)
+        seat_transition(waiting, Seat.State.WITHDRAWN)
+
+
+def _next(seated: Seated, work: Batch.Work, beside: int = 0) -> Seat | None:
+    """The first seat of the queue that is for the person: theirs now, or reserved beside the task that they hold.
+
+    Before nothing is left, all of the queue is looked through.
+    """
+    to, lease = (Seat.State.RESERVED, RESERVATION) if beside else (Seat.State.HELD, LEASE)
+    for rescan in (False, True):
+        seat = seat_next(seated, to=to, lease=lease, work=work, beside=beside, rescan=rescan)
+        if seat and rescan:
+            Pool.objects.filter(pk=seat.pool_id, head__gt=seat.position).update(head=seat.position)
+        if seat:
+            return seat
+    return None
+
+
+def _own(seated: Seated, work: Batch.Work | None = None) -> tuple[Seat | None, Seat | None]:
+    """What the person holds and what is reserved for them; what is not for them any more goes back to the queue."""
+    kept = {}
+    for own in seated.own:
+        if own.fits and work in (None, own.work):
+            kept[own.seat.state] = own.seat
+        else:
+            seat_transition(Seat.objects.filter(pk=own.seat.pk), Seat.State.OPEN)
+    return kept.get(Seat.State.HELD), kept.get(Seat.State.RESERVED)
+
+
+def _shown(seat: Seat) -> Seat:
+    """Hold a reserved seat; its clock starts now."""
     now = timezone.now()
-    if seat.held_at is None or seat.lease_until is None or seat.lease_until < now:
-        seat.held_at = now  # they were away: a new stretch begins
-    seat.input_at, seat.lease_until = now, min(now + LEASE, seat.held_at + LEASE_CAP)
-    seat.save(update_fields=["held_at", "input_at", "lease_until"])
+    seat.state, seat.held_at, seat.input_at, seat.lease_until = Seat.State.HELD, now, now, now + LEASE
+    seat_transition(
+        Seat.objects.filter(pk=seat.pk), Seat.State.HELD, held_at=now, input_at=now, lease_until=seat.lease_until
+    )
     return seat
 
 
-def _still_for(annotator: Annotator, seat: Seat) -> bool:
-    """Whether the batch is not closed and the person still qualifies; they may have opted out of its content."""
-    pool = seat.pool
-    return (
-        pool.batch.state != Batch.State.CLOSED
-        and pool.language in {"", *annotator.languages}
-        and set(pool.skills) <= set(annotator.skills)
-        and set(pool.sensitivity) <= set(annotator.accepts_sensitive)
-    )
+def _renewed(seat: Seat, work: Batch.Work) -> Seat:
+    """Renew the lease of a held seat whose holder came back to it."""
+    now = timezone.now()
+    if seat.held_at is None or seat.lease_until is None or seat.lease_until < now:
+        seat.held_at = now  # they were away: a new stretch begins
+    seat.input_at, seat.lease_until = now, min(now + LEASE, seat.held_at + LEASE_CAPS[work])
+    Seat.objects.filter(pk=seat.pk).update(held_at=seat.held_at, input_at=now, lease_until=seat.lease_until)
+    return seat
