@@ -52,6 +52,7 @@ async def day(person: Labeler, pace: Pace, drafts: int, dies_after: int | None) 
                 return None
             await asyncio.sleep(0.3)
             continue
+        await person.look_ahead()
         for revision in range(1, drafts + 1):
             await person.draft(task, task.letters[0], revision)
         if done == dies_after:

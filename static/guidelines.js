@@ -123,8 +123,7 @@ export function guidelinesStart(root, signal = new AbortController().signal) {
   if (root.dataset.seenUrl) seenStart(root, signal);
 }
 
-const startAll = () => document.querySelectorAll("[data-guidelines]").forEach((root) => guidelinesStart(root));
+const startAll = () => document.querySelectorAll("[data-reading]").forEach((root) => guidelinesStart(root));
 startAll();
 // A panel comes later, and may come again, when this script is not run a second time.
-document.addEventListener("htmx:load", startAll);
 new MutationObserver(startAll).observe(document.body, { childList: true, subtree: true });

@@ -56,25 +56,15 @@ function keysStart(form) {
   });
 }
 
-// A correction has no draft on the server, which has the answer; leaving asks first.
-function leaveStart(form, time) {
-  let changed = false;
-  form.addEventListener("input", () => { changed = true; });
-  form.addEventListener("submit", () => { changed = false; time.write(); });
-  window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
-}
-
 function answerStart(form) {
   const text = form.elements.answer;
   const { signal } = new AbortController();
   const stretches = hidden(form, "pasted");
-  const sends = Boolean(form.dataset.draftUrl);
-  const kept = sends ? keptOpen(form) : null; // fills in what this browser had kept
+  const kept = keptOpen(form); // fills in what this browser had kept
   pasteStart(text, stretches);
   countStart(text, document.getElementById("count"));
   const { time, status } = careStart(form, words, signal);
   keysStart(form);
-  if (!sends) { leaveStart(form, time); return; }
   const show = () => window.location.assign(form.dataset.next);
   sendingStart(form, words, { kept, ranking: null, time, status, ahead: null, show, signal });
   keptSend(form);

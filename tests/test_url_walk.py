@@ -22,6 +22,7 @@ from labelapp.accounts.services import invitation_create
 from labelapp.artifacts.services import artifact_write
 from labelapp.datasets.services import KIND
 from labelapp.desk.services import dispute_make, inquiry_make
+from labelapp.guidelines.services import example_create
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.selectors import BUILD
 from labelapp.labeling.services.seats import seat_take
@@ -29,11 +30,15 @@ from labelapp.models import (
     Annotator,
     Artifact,
     Batch,
+    ComparisonTask,
+    Draft,
+    GuidelineExample,
     Inquiry,
     Invitation,
     Job,
     Membership,
     ModelVersion,
+    PracticeExample,
     Project,
     Prompt,
     Protocol,
@@ -48,6 +53,7 @@ from labelapp.models import (
 )
 from labelapp.projects.defaults import DEFAULT_PROTOCOL
 from labelapp.projects.specs import ProtocolSpec, QuestionSpec
+from labelapp.projects.worked_examples import WORKED_EXAMPLES
 from labelapp.rounds.options import RoundOptions
 from labelapp.rounds.services import round_start
 from tests import factories
@@ -128,6 +134,39 @@ class World:
             project=self.project, policy=self.run.start, options=RoundOptions(prompts=2), created_by=self.omar
         )
 
+    @cached_property
+    def example(self) -> GuidelineExample:
+        """An example in the guidelines."""
+        return example_create(
+            project=self.project, protocol_name=self.protocol.name, title="Poems", text="Read.", actor=self.omar
+        )
+
+    @cached_property
+    def practice(self) -> PracticeExample:
+        """A worked example to practise on."""
+        return PracticeExample.objects.create(
+            project=self.project, protocol_name=self.protocol.name, **WORKED_EXAMPLES[0]
+        )
+
+    @cached_property
+    def to_write(self) -> ComparisonTask:
+        """A prompt that lena has begun to answer."""
+        task = factories.batch_to_write(self.project, self.protocol, tasks=1).tasks.get()
+        now = timezone.now()
+        Draft.objects.create(annotator=self.annotator, task=task, opened_at=now, saved_at=now)
+        return task
+
+    def answer(self) -> dict[str, str]:
+        """Lena's form for writing an answer, filled in."""
+        task = self.to_write.pk
+        seating = seating_new(task_id=task, annotator_id=self.annotator.pk, seat=None, draft=None)
+        return {"seating": seating_sign(seating), "answer": "In late winter."}
+
+    def written(self) -> dict[str, str]:
+        """The same form, after she has sent another answer with it."""
+        factories.demonstration_make(self.to_write, self.annotator, "In winter.")
+        return self.answer()
+
     def failed_run(self) -> dict[str, str]:
         """The run's job ended badly; the form that resumes it has no fields."""
         Job.objects.filter(pk=self.run.job_id).update(state=Job.State.FAILED, finished_at=timezone.now())
@@ -149,10 +188,6 @@ class World:
         return Report.objects.create(
             project=self.project, task=self.seat.task, annotator=self.annotator, kind=Report.Kind.BROKEN
         )
-
-    def decision(self) -> dict[str, str]:
-        """The task goes on, says rita, and omar finds the report closed in the other way."""
-        return {"state": "released" if self.report.state == Report.State.OPEN else "removed"}
 
     @cached_property
     def inquiry(self) -> Inquiry:
@@ -240,7 +275,7 @@ PAGES: dict[str, list[Visit]] = {
     "my_work": [get(MEMBERS)],
     "dispute_create": [post((302, 404, 302, 302, 302), World.claim)],
     "desk": [get(REVIEWERS)],
-    "report": [get(REVIEWERS), post((302, 404, 403, 302, 422), World.decision)],
+    "report": [get(REVIEWERS), post((302, 404, 403, 302, 302), {"state": "released"})],
     "inquiry": [get(REVIEWERS), post((302, 404, 403, 302, 422), {"answer": "Yes, where it says as much."})],
     "dispute": [get(ADMINS), post(ADMINS_DO, {"minutes": "5"})],
     # jobs
@@ -248,6 +283,32 @@ PAGES: dict[str, list[Visit]] = {
     "job": [get(ADMINS)],
     "job_progress": [get(ADMINS)],
     "job_cancel": [post(ADMINS_DO)],
+    # writing
+    "write": [get(MEMBERS)],
+    "write_preview": [post(MEMBERS, {"answer": "**Cut**"})],
+    "write_prompt": [get(MEMBERS), post((302, 404, 422, 422, 422), {"text": ""})],
+    "write_settings": [get(ADMINS), post(ADMINS_DO, {"use_cases": "Plan a garden"})],
+    "write_task": [get(HOLDER)],
+    "write_submit": [get(TO_THE_TASK), post((302, 404, 302, 400, 400), World.answer)],
+    "write_skip": [get(TO_THE_TASK), post((302, 404, 302, 400, 400), World.answer)],
+    "write_correct": [Visit("get", HOLDER, World.written), post((302, 404, 302, 404, 404), World.written)],
+    # guidelines
+    "guidelines": [get(MEMBERS)],
+    "guidelines_seen": [post((302, 404, 204, 204, 204), lambda world: {"protocol": world.protocol.pk})],
+    "guidelines_time": [post((302, 404, 400, 400, 400))],
+    "guideline_examples": [
+        get(REVIEWERS),
+        post(
+            (302, 404, 403, 302, 302),
+            lambda world: {"protocol_name": world.protocol.name, "title": "Poems", "text": "Read both."},
+        ),
+    ],
+    "guideline_example_withdraw": [post(ADMINS_DO)],
+    "practice": [get(MEMBERS)],
+    "practice_example": [get(MEMBERS), post((302, 404, 422, 422, 422))],
+    "practice_example_create": [get(ADMINS), post(ADMINS_ERR, {"title": ""})],
+    "practice_example_edit": [get(ADMINS), post(ADMINS_ERR, {"title": ""})],
+    "practice_example_withdraw": [post(ADMINS_DO)],
     # datasets
     "imports": [get(ADMINS)],
     "import_upload": [get(ADMINS), post(ADMINS_ERR, {"name": ""})],
@@ -294,7 +355,10 @@ PKS: dict[str, Callable[[World], int]] = {
     "run": lambda world: world.run.pk,
     "model": lambda world: world.run.start_id,
     "sampling": lambda world: world.sampling.pk,
+    "write": lambda world: world.to_write.pk,
     "round": lambda world: world.round.number,
+    "guideline": lambda world: world.example.pk,
+    "practice": lambda world: world.practice.pk,
     "panel": lambda world: world.batch.pk,
 }
 """The row of an address with a pk, by the first word of its name."""

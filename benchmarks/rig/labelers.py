@@ -14,6 +14,7 @@ TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 LETTERS = re.compile(r'data-letters="([A-Z]+)"')
 
 Answer = tuple[int, dict[str, str], str]
+SCRIPT = "X-Requested-With: fetch\r\n"
 
 
 class Browser:
@@ -24,13 +25,13 @@ class Browser:
         self.cookies: dict[str, str] = {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def get(self, path: str) -> Answer:
-        """Status, headers and body."""
-        return await self._request("GET", path, b"")
+    async def get(self, path: str, extra: str = "") -> Answer:
+        """Status, headers and body; `extra` are more header lines."""
+        return await self._request("GET", path, b"", extra)
 
-    async def post(self, path: str, fields: dict[str, str]) -> Answer:
+    async def post(self, path: str, fields: dict[str, str], extra: str = "") -> Answer:
         """Status, headers and body of a posted form."""
-        return await self._request("POST", path, urlencode(fields).encode())
+        return await self._request("POST", path, urlencode(fields).encode(), extra)
 
     def drop(self) -> None:
         """Forget the connection, as after a fault."""
@@ -38,21 +39,27 @@ class Browser:
             self._streams[1].close()
         self._streams = None
 
-    async def _request(self, method: str, path: str, body: bytes) -> Answer:
+    async def _request(self, method: str, path: str, body: bytes, extra: str) -> Answer:
         """Ask on the open connection; one that the server closed while it was idle is opened again once."""
         if self._streams is not None:
             with suppress(ConnectionError):
-                return await self._exchange(*self._streams, method, path, body)
+                return await self._exchange(*self._streams, method, path, body, extra)
         self._streams = await asyncio.open_connection(self.host, self.port)
-        return await self._exchange(*self._streams, method, path, body)
+        return await self._exchange(*self._streams, method, path, body, extra)
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, body: bytes
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        method: str,
+        path: str,
+        body: bytes,
+        extra: str,
     ) -> Answer:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nCookie: {cookies}\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n{extra}"
         )
         writer.write(head.encode() + b"\r\n" + body)
         status = int((await self._line(reader)).split()[1])
@@ -91,11 +98,21 @@ class Record:
 
 @dataclass
 class Task:
-    """A task as the page gave it."""
+    """A task as its form gave it."""
 
     pk: int
     slip: str
     letters: str
+    token: str
+
+    @classmethod
+    def read(cls, html: str) -> "Task | None":
+        """The task of a form, if there is one in the HTML."""
+        action = ACTION.search(html)
+        if action is None:
+            return None
+        slip, letters, token = (_found(pattern, html) for pattern in (SLIP, LETTERS, TOKEN))
+        return cls(pk=int(action[1]), slip=slip, letters=letters, token=token)
 
     def answer(self) -> dict[str, str]:
         """A complete judgement: the order shown, all rated 4; of two, the first by far."""
@@ -104,6 +121,10 @@ class Task:
             "preference": "1",
             **{f"likert-{letter}": "4" for letter in self.letters},
         }
+
+    def slip_fields(self) -> dict[str, str]:
+        """What a form carries beside what was entered."""
+        return {"seating": self.slip, "csrfmiddlewaretoken": self.token}
 
 
 class Labeler:
@@ -114,7 +135,8 @@ class Labeler:
     ) -> None:
         self.email, self.password, self.slug, self.record, self.retry = email, password, slug, record, retry
         self.browser = Browser(host, port)
-        self.token = ""
+        self.shown: Task | None = None
+        self.ahead: Task | None = None
         self.may_come_back = False
 
     async def sign_in(self) -> None:
@@ -126,43 +148,62 @@ class Labeler:
             raise RuntimeError(f"{self.email} could not sign in: {status}")
 
     async def next_task(self) -> Task | None:
-        """The next task, or None when there is none."""
+        """The next task: what came with the last submit, else the label page's; None when there is none."""
+        if self.shown:
+            shown, self.shown = self.shown, None
+            return shown
         start = time.perf_counter()
         status, _, html = await self._asked(lambda: self.browser.get(f"/projects/{self.slug}/label/"))
         self.record.next_ms.append((time.perf_counter() - start) * 1000)
-        action = ACTION.search(html)
         if status != 200:
             self.record.errors.append(f"next: {status}")
-        self.may_come_back = action is None and "may come back" in html
-        if action is None:
-            return None
-        self.token = _found(TOKEN, html)
-        return Task(pk=int(action[1]), slip=_found(SLIP, html), letters=_found(LETTERS, html))
+        self.ahead, task = None, Task.read(html)
+        self.may_come_back = task is None and "may come back" in html
+        return task
+
+    async def look_ahead(self) -> None:
+        """Reserve the next task while this one is being worked on, unless there is one already."""
+        if self.ahead is None:
+            status, _, html = await self._asked(lambda: self.browser.get(f"/projects/{self.slug}/label/ahead/", SCRIPT))
+            if status not in {200, 204}:
+                self.record.errors.append(f"ahead: {status}")
+            self.ahead = Task.read(html)
 
     async def draft(self, task: Task, ranking: str, revision: int) -> None:
         """Save a draft and note what the server called saved."""
-        fields = {"ranking": ranking, "revision": str(revision), **self._slip(task)}
-        status, _, _ = await self._asked(lambda: self.browser.post(f"/label/{task.pk}/draft/", fields))
+        fields = {"ranking": ranking, "revision": str(revision), **self._kept(task)}
+        status, _, body = await self._asked(lambda: self.browser.post(f"/label/{task.pk}/draft/", fields, SCRIPT))
         if status == 200:
             self.record.drafts[self.email, task.pk] = ranking
+            if self.ahead and '"ahead": "kept"' not in body:
+                self.ahead = None
         elif not (status == 409 and self.retry):  # a repeat of what was saved before the connection broke
             self.record.errors.append(f"draft: {status}")
 
     async def submit(self, task: Task) -> bool:
-        """Submit and note the acknowledgement."""
+        """Submit and note the acknowledgement; its answer is the next task, or the one after that."""
         start = time.perf_counter()
-        fields = {**task.answer(), **self._slip(task), "active_seconds": "1", "paid_seconds": "1"}
-        status, _, _ = await self._asked(lambda: self.browser.post(f"/label/{task.pk}/submit/", fields))
+        fields = {**task.answer(), **self._kept(task), "active_seconds": "1", "paid_seconds": "1"}
+        status, headers, html = await self._asked(
+            lambda: self.browser.post(f"/label/{task.pk}/submit/", fields, SCRIPT)
+        )
+        if status != 200 or "x-show" not in headers:
+            self.record.errors.append(f"submit: {status}")
+            return False
         self.record.submit_ms.append((time.perf_counter() - start) * 1000)
-        if status == 302:
-            self.record.submitted.append((self.email, task.pk))
-            self.record.drafts.pop((self.email, task.pk), None)
-            return True
-        self.record.errors.append(f"submit: {status}")
-        return False
+        self.record.submitted.append((self.email, task.pk))
+        self.record.drafts.pop((self.email, task.pk), None)
+        self._go_on(headers["x-show"], Task.read(html), self.record.submit_ms[-1])
+        return True
 
-    def _slip(self, task: Task) -> dict[str, str]:
-        return {"seating": task.slip, "csrfmiddlewaretoken": self.token}
+    def _go_on(self, how: str, found: Task | None, waited: float) -> None:
+        """Show what the answer to a submit says; "next" is done when a form is there to be read."""
+        self.shown, self.ahead = (self.ahead, found) if how == "ahead" else (found, None)
+        if self.shown:
+            self.record.next_ms.append(waited)
+
+    def _kept(self, task: Task) -> dict[str, str]:
+        return {**task.slip_fields(), "ahead": str(self.ahead.pk) if self.ahead else ""}
 
     async def _asked(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer; with `retry`, asked for again while the server is away or fails, for two minutes at most."""

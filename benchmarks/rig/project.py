@@ -7,9 +7,11 @@ COMPLETION = (
 )
 
 
-def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
-    """A project with an open batch of tasks and its people; returns their addresses."""
+def build(labelers: int, tasks: int, overlap: int, k: int, texts: tuple[str, ...] = (COMPLETION,)) -> list[str]:
+    """A project with an open batch of tasks and its people; returns their addresses. `texts` are answered in turn."""
     from hashlib import sha256
+
+    from django.utils import timezone
 
     from labelapp.accounts.services import membership_grant
     from labelapp.labeling.services.batches import PromptChoice, tasks_create
@@ -19,6 +21,7 @@ def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
     admin = User.objects.create_user(email="admin@example.com", name="Admin")
     project = project_create(name=SLUG.capitalize(), created_by=admin)
     protocol = project.protocols.get()
+    project.protocols.update(used_at=timezone.now())  # as making a batch on its page does
     emails = [f"person{number}@example.com" for number in range(labelers)]
     for email in emails:
         user = User.objects.create_user(email=email, password=PASSWORD, name=email.partition("@")[0])
@@ -33,7 +36,6 @@ def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
         )
         for number in range(tasks)
     )
-    texts = [f"{COMPLETION} That is answer {number}." for number in range(k)]
     Completion.objects.bulk_create(
         Completion(
             prompt=prompt,
@@ -42,8 +44,9 @@ def build(labelers: int, tasks: int, overlap: int, k: int) -> list[str]:
             text_hash=sha256(text.encode()).hexdigest(),
             source_key=str(number),
         )
-        for prompt in prompts
-        for number, text in enumerate(texts)
+        for place, prompt in enumerate(prompts)
+        for number in range(k)
+        if (text := f"{texts[number % len(texts)]} That is answer {number} about plant {place}.")
     )
     batch = Batch.objects.create(
         project=project, protocol=protocol, name="All", k=k, overlap=overlap, shared_share=0, shared_overlap=overlap

@@ -1,12 +1,14 @@
 """Reads of one's own work: what was submitted and how it stands, questions, reports, skips, and paid time by day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import CharField, Exists, OuterRef, QuerySet, Sum, Value
+from django.db.models import CharField, Exists, Max, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import TruncDate
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -14,6 +16,7 @@ from django.utils.translation import gettext as _
 from labelapp.desk.selectors import day_start
 from labelapp.desk.triage import with_excerpt
 from labelapp.desk.words import DISPUTE_STATES, REPORT_KINDS, REPORT_STATES, SKIP_REASONS, TIME_KINDS
+from labelapp.labeling.services.corrections import CORRECTION_TIME
 from labelapp.models import (
     Annotation,
     Annotator,
@@ -21,16 +24,18 @@ from labelapp.models import (
     Demonstration,
     Inquiry,
     Report,
+    Snapshot,
     TaskSkip,
     TimeDispute,
     TimeEntry,
 )
+from labelapp.writing.selectors import correctable_until, frozen_before
+
+Key = tuple[str, int]
 
 WORK_PER_PAGE = 25
 LISTED = 25
 DAYS = 14
-CORRECTION_TIME = timedelta(hours=24)
-"""How long after it was submitted a label can be corrected; then it is settled."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Done:
     work: str
     state: str
     until: datetime | None = None
+    correct_url: str = ""
 
     @property
     def is_comparison(self) -> bool:
@@ -80,10 +86,9 @@ def work_done(annotator: Annotator, page: str | None) -> tuple[Page[tuple[int, s
     both = labels.union(answers, all=True).order_by("-created_at", "-pk")
     shown = Paginator(both, WORK_PER_PAGE).get_page(page)
     keys = [(work, pk) for pk, _when, work in shown]
-    compared = Annotation.objects.filter(pk__in=[pk for work, pk in keys if work == Batch.Work.COMPARISON])
-    written = Demonstration.objects.filter(pk__in=[pk for work, pk in keys if work == Batch.Work.DEMONSTRATION])
-    rows = _standings(with_excerpt(compared), Batch.Work.COMPARISON)
-    rows |= _standings(with_excerpt(written, "prompt"), Batch.Work.DEMONSTRATION)
+    compared = _labels(annotator, [pk for work, pk in keys if work == Batch.Work.COMPARISON])
+    written = _answers(annotator, [pk for work, pk in keys if work == Batch.Work.DEMONSTRATION])
+    rows = {**compared, **written}
     return shown, [rows[key] for key in keys]
 
 
@@ -153,20 +158,41 @@ def _constant(word: str) -> Value:
     return Value(str(word), output_field=CharField())
 
 
-def _standings(
-    rows: QuerySet[Annotation, Any] | QuerySet[Demonstration, Any], work: Batch.Work
-) -> dict[tuple[str, int], Done]:
+def _labels(annotator: Annotator, pks: Sequence[int]) -> dict[Key, Done]:
+    first = Annotation.objects.filter(task=OuterRef("task"), annotator=annotator, supersedes__isnull=True)
+    frozen = Snapshot.objects.filter(project=annotator.project_id).aggregate(Max("as_of"))["as_of__max"]
+    done = {}
+    for row in _marked(with_excerpt(Annotation.objects.filter(pk__in=pks)), first):
+        until = row.begun + CORRECTION_TIME
+        is_over = until < timezone.now() or (frozen is not None and frozen >= row.begun)
+        url = reverse("task_correct", args=[row.task_id])
+        done[Batch.Work.COMPARISON.value, row.pk] = _done(row, Batch.Work.COMPARISON, None if is_over else until, url)
+    return done
+
+
+def _answers(annotator: Annotator, pks: Sequence[int]) -> dict[Key, Done]:
+    first = Demonstration.objects.filter(task=OuterRef("task"), annotator=annotator, supersedes__isnull=True)
+    frozen = frozen_before(annotator.project_id)
+    done = {}
+    for row in _marked(with_excerpt(Demonstration.objects.filter(pk__in=pks), "prompt"), first):
+        until = correctable_until(row.begun, row.created_at, frozen) if row.task_id else None
+        url = reverse("write_correct", args=[row.task_id]) if row.task_id else ""
+        done[Batch.Work.DEMONSTRATION.value, row.pk] = _done(row, Batch.Work.DEMONSTRATION, until, url)
+    return done
+
+
+def _marked(rows: QuerySet[Any, Any], first: QuerySet[Annotation] | QuerySet[Demonstration]) -> QuerySet[Any, Any]:
+    """Add `replaced`, and `begun`, when the task was first answered: corrections are due from then on."""
     later = rows.model._default_manager.filter(supersedes=OuterRef("pk"))
-    marked = rows.annotate(replaced=Exists(later))
-    return {(work.value, row.pk): Done(row, work, *_standing(row, replaced=row.replaced)) for row in marked}
+    marked: QuerySet[Any, Any] = rows.annotate(replaced=Exists(later), begun=Subquery(first.values("created_at")[:1]))
+    return marked
 
 
-def _standing(row: Annotation | Demonstration, *, replaced: bool) -> tuple[str, datetime | None]:
-    """How it stands, in words, and until when it can be corrected; None once it cannot."""
-    if replaced:
-        return _("Replaced by your correction"), None
-    until = row.created_at + CORRECTION_TIME
-    state = _("Came late, after its place was taken; counted for pay") if row.surplus else ""
-    if until <= timezone.now():
-        return state or _("Settled"), None
-    return state, until
+def _done(row: Any, work: Batch.Work, until: datetime | None, correct_url: str) -> Done:
+    """How it stands, in words, and until when and where it can be corrected."""
+    if row.replaced:
+        return Done(row, work, _("Replaced by your correction"))
+    late = _("Came late, after its place was taken; counted for pay") if row.surplus else ""
+    if until is None:
+        return Done(row, work, late or _("Settled"))
+    return Done(row, work, late, until, correct_url)

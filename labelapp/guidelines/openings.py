@@ -12,7 +12,6 @@ from labelapp.models import Annotator, TimeEntry
 
 SALT = "guidelines.opening"
 LIFETIME = timedelta(days=1)
-TIMED = (TimeEntry.Kind.GUIDELINES, TimeEntry.Kind.PRACTICE)
 
 
 @dataclass(frozen=True)

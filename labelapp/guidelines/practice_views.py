@@ -34,8 +34,8 @@ def practice(request: HttpRequest, slug: str) -> HttpResponse:
 def practice_example(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Rank and rate a worked example, and compare with the team at once. The answer is shown, and not kept."""
     membership = membership_for(request.user, slug)
-    annotator = annotator_of(membership)
     example = get_object_or_404(PracticeExample, project=membership.project, pk=pk)
+    annotator = annotator_of(membership)
     cards = cards_of(example, project=membership.project, annotator=annotator)
     context: dict[str, Any] = {"membership": membership, "example": example, "fields": request.POST}
     answer: Answer | str | None = None

@@ -90,12 +90,15 @@ def visit_record(*, annotator: Annotator, protocol: Protocol) -> None:
 
     Somebody who looks at an older version than before has still seen the newer one.
     """
-    seen = Protocol.objects.filter(project=protocol.project_id, name=protocol.name, version__gt=protocol.version)
-    visits = GuidelineVisit.objects.filter(annotator=annotator, protocol_name=protocol.name)
+    newer = Protocol.objects.filter(project=protocol.project_id, name=protocol.name, version__gt=protocol.version)
     now = timezone.now()
-    if not visits.filter(protocol__in=seen).update(seen_at=now):
-        GuidelineVisit.objects.update_or_create(
-            annotator=annotator, protocol_name=protocol.name, defaults={"protocol": protocol, "seen_at": now}
+    visits = GuidelineVisit.objects.filter(annotator=annotator, protocol_name=protocol.name)
+    if not visits.filter(protocol__in=newer).update(seen_at=now):
+        GuidelineVisit.objects.bulk_create(
+            [GuidelineVisit(annotator=annotator, protocol_name=protocol.name, protocol=protocol, seen_at=now)],
+            update_conflicts=True,
+            unique_fields=["annotator", "protocol_name"],
+            update_fields=["protocol", "seen_at"],
         )
 
 

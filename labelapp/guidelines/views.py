@@ -37,9 +37,10 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     """
     membership = membership_for(request.user, slug)
     annotator = annotator_of(membership)
-    at_work = selectors.protocols_at_work(membership.project)
-    protocol = selectors.protocol_shown(membership.project, request.GET.get("protocol"), at_work)
-    in_panel = bool(request.headers.get("HX-Request"))
+    in_panel, asked = bool(request.headers.get("HX-Request")), request.GET.get("protocol")
+    # The panel beside a task names its protocol, and has no use for the others.
+    at_work = selectors.protocols_at_work(membership.project) if asked is None or not in_panel else []
+    protocol = selectors.protocol_shown(membership.project, asked, at_work)
     keys = shortcuts_of(membership.user)
     context = {
         "membership": membership,
@@ -54,7 +55,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         context |= {
             "reading": reading,
             "others": [other for other in at_work if other.name != protocol.name],
-            "has_practice": selectors.has_practice(protocol),
+            "has_practice": not in_panel and selectors.has_practice(protocol),
             # Beside a task its own clock runs on, so that the panel's time is paid already.
             "opening": "" if in_panel else opening_sign(annotator, TimeEntry.Kind.GUIDELINES),
         }

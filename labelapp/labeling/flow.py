@@ -52,6 +52,8 @@ def onward(request: HttpRequest, annotator: Annotator, *, notice: str = "") -> H
     how, seat = ("ahead", seat_reserve(annotator_id=annotator.pk)) if shown else ("body", _taken(annotator))
     if not shown and not seat:
         how = "none"
+        if notice:
+            messages.info(request, notice)  # the page that it goes to shows it
     response = HttpResponse(task_form(request, annotator, seat.task_id, seat) if seat else "")
     return _told(response, how, notice)
 

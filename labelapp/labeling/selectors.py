@@ -13,6 +13,7 @@ from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
 from labelapp.labeling.presentation import marks_group, order_shown, questioned_slots
 from labelapp.labeling.protocols import protocol_asked
 from labelapp.labeling.rows import columns, instances
+from labelapp.labeling.services.queue import seat_waits
 from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import (
     Annotation,
@@ -79,8 +80,8 @@ def task_shown(
     task, draft, text_of_slot, is_first = _task_known(task_id, annotator)
     protocol, questions = protocol_asked(task.batch.protocol_id)
     k, salt = len(text_of_slot), task.batch.project.salt
-    ids = {"salt": salt, "task_id": task.pk, "annotator_id": annotator.pk}
-    order = order_shown(**ids, k=k)
+    order = order_shown(salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
+    asked = questioned_slots(protocol=protocol, salt=salt, task_id=task.pk, annotator_id=annotator.pk, k=k)
     fields = posted if posted is not None else draft.content if draft else {}
     # Who has answered questions about the prompt goes on being asked them.
     about = [question.key for question in questions if question.scope == Question.Scope.PROMPT]
@@ -89,7 +90,7 @@ def task_shown(
         protocol=protocol,
         questions=questions,
         order=order,
-        questioned=frozenset(questioned_slots(protocol=protocol, **ids, k=k)),
+        questioned=frozenset(asked),
         stage=stage or Sheet.stage_of(protocol, k, fields),
         first_seat=is_first if first_seat is None else first_seat,
         group=marks_group(salt=salt, task_id=task.pk),
@@ -146,13 +147,13 @@ def pools_fit_for(annotator: Annotator) -> QuerySet[Pool]:
 
 def held_elsewhere(*, annotator: Annotator) -> int:
     """How many seats other people hold now that could still come to this person."""
-    return _seats_to_come(annotator).filter(state=Seat.State.HELD).exclude(annotator=annotator).count()
+    theirs = [Seat.State.HELD, Seat.State.RESERVED]
+    return _seats_to_come(annotator).filter(state__in=theirs).exclude(annotator=annotator).count()
 
 
-def task_waits(*, annotator: Annotator) -> bool:
+def task_waits(*, annotator: Annotator, work: Batch.Work = Batch.Work.COMPARISON) -> bool:
     """Whether a person who asked for the next task would get one. Takes nothing and locks nothing."""
-    held = Seat.objects.filter(annotator=annotator, state=Seat.State.HELD)
-    return held.exists() or _seats_to_come(annotator).filter(state=Seat.State.OPEN).exists()
+    return seat_waits(annotator, work=work)
 
 
 def _seats_to_come(annotator: Annotator) -> QuerySet[Seat]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from labelapp.labeling import batch_views, break_views, views
+from labelapp.labeling import batch_views, break_views, correction_views, diff_views, views
 
 urlpatterns = [
     path("projects/<slug:slug>/label/", views.label, name="label"),
@@ -10,6 +10,8 @@ urlpatterns = [
     path("projects/<slug:slug>/label/waiting/", views.label_waiting, name="label_waiting"),
     path("projects/<slug:slug>/label/break/", break_views.label_break, name="label_break"),
     path("label/<int:pk>/", views.task, name="task"),
+    path("label/<int:pk>/correct/", correction_views.task_correct, name="task_correct"),
+    path("label/<int:pk>/diff/", diff_views.task_diff, name="task_diff"),
     path("label/<int:pk>/draft/", views.task_draft, name="task_draft"),
     path("label/<int:pk>/heartbeat/", views.task_heartbeat, name="task_heartbeat"),
     path("label/<int:pk>/skip/", views.task_skip_view, name="task_skip"),

@@ -89,8 +89,8 @@ def task_draft(request: HttpRequest, pk: int) -> HttpResponse:
         seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
         if not revision:
             raise DomainError(_("This draft has no revision number. Reload the page; your last draft is kept."))
-        pages = [request.POST.get("page", ""), request.POST.get("adopted", "")]
-        content, base = _form_fields(request.POST), _number(request.POST, "base")
+        pages = [request.POST.get("page", ""), *request.POST.get("adopted", "").split(",")]
+        content, base = form_fields(request.POST), _number(request.POST, "base")
         renewal = draft_save(seating=seating, content=content, revision=revision, base=base, pages=pages)
     except DomainError as error:
         return JsonResponse({"problem": error.message}, status=error.status)
@@ -158,7 +158,7 @@ def task_submit(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("task", pk=pk)
     annotator, submitted = annotator_for_task(request.user, pk)
     seating = seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
-    fields = _form_fields(request.POST)
+    fields = form_fields(request.POST)
     shown = task_shown(task_id=pk, annotator=annotator, posted=fields, first_seat=seating.first_seat)
     if not shown.texts:
         raise Http404  # it asks for an answer, not for a comparison
@@ -191,18 +191,18 @@ def effort_read(data: Mapping[str, Any]) -> Effort:
     )
 
 
+def form_fields(data: Mapping[str, Any]) -> dict[str, str]:
+    """What was entered into a posted form, without NUL, which PostgreSQL cannot store."""
+    kept = [name for name in data if name not in APART]
+    return {name.replace("\x00", ""): str(data[name]).replace("\x00", "") for name in kept[:DRAFT_FIELD_LIMIT]}
+
+
 def _stage_enter(
     request: HttpRequest, annotator: Annotator, shown: TaskShown, seating: Seating, stage: Stage
 ) -> HttpResponse:
     revision = shown.draft.revision + 1 if shown.draft else 1
     draft_save(seating=seating, content={**shown.fields, "stage": stage.value}, revision=revision)
     return stage_show(request, annotator, shown.task.pk)
-
-
-def _form_fields(data: Mapping[str, Any]) -> dict[str, str]:
-    """What was entered into a posted form, without NUL, which PostgreSQL cannot store."""
-    kept = [name for name in data if name not in APART]
-    return {name.replace("\x00", ""): str(data[name]).replace("\x00", "") for name in kept[:DRAFT_FIELD_LIMIT]}
 
 
 def _seats_state(renewal: Renewal, data: Mapping[str, Any]) -> dict[str, str]:

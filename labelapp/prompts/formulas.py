@@ -16,6 +16,8 @@ FORMULA_LIMIT = 2_000
 """Longest formula that is typeset, in characters; the converter's time grows faster than the length."""
 
 FORMULA_LINES = 100
+SEARCHED_LINES = 10_000
+"""Lines of one text that are searched for the ends of displayed formulas."""
 
 ELEMENTS = frozenset({
     "math", "menclose", "merror", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded",
@@ -92,6 +94,9 @@ def _bracket_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     if not _line(state, start).startswith(r"\["):
         return False
     for last in range(start, min(end, start + FORMULA_LINES)):
+        state.env["searched"] = state.env.get("searched", 0) + 1
+        if state.env["searched"] > SEARCHED_LINES:
+            return False
         if not (line := _line(state, last)) or state.sCount[last] < state.blkIndent:
             return False
         if line.endswith(r"\]"):

@@ -2,6 +2,8 @@
 
 import re
 
+from django.utils.translation import gettext as _
+
 _BREAK = re.compile("\r\n?|[\x85\u2028\u2029]")
 _JOINERS = "\u200b\u200c\u200d"
 _HIDDEN = (
@@ -32,5 +34,6 @@ def _mark(match: re.Match[str]) -> str:
     if match["kept"]:
         return match["kept"]
     run = match["hidden"]
-    more = f" and {len(run) - 1} more" if len(run) > 1 else ""
-    return f"⟦U+{ord(run[0]):04X}{more}⟧"
+    first = f"U+{ord(run[0]):04X}"
+    more = len(run) - 1
+    return f"⟦{_('%(first)s and %(more)d more') % {'first': first, 'more': more} if more else first}⟧"

@@ -11,9 +11,12 @@ from io import StringIO
 import nh3
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
+from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.parser_inline import RuleFuncInlineType
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_block import StateBlock, blockquote
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
@@ -34,12 +37,15 @@ TOKEN_LIMIT = 20_000
 """Most pieces of a formatted text: two thousand characters of table can stand for sixty thousand empty cells."""
 
 SETTING_LIMIT = 40_000
-"""Characters of code and LaTeX that are highlighted and typeset in one text; the rest is shown as it was written."""
+"""Characters of code, or half as many of LaTeX, that are set in one text; the rest is shown as it was written."""
 
 SETTING_COST = 30
 """What setting a piece costs however short it is, in the same unit."""
 
-LABEL_LIMIT = 2_000
+LINE_LIMIT = 30_000
+"""How often the parser may look at a line: quotes that end late are read again and again."""
+
+LABEL_LIMIT = 1_500
 """Most brackets of one text that are tried as links; each can cost as much as a page. The rest stay as written."""
 
 CODE_LIMIT = 10_000
@@ -110,12 +116,19 @@ def _plain(text: str, *, why: str) -> SafeString:
 
 
 class _TooManyPiecesError(Exception):
-    """Stops a text on its way from blocks to their insides, the dearer half of the work."""
+    """Stops the parser on its way from line to line, before it comes to what stands in them."""
 
 
-def _count(state: StateCore) -> None:
-    if len(state.tokens) > TOKEN_LIMIT:
-        raise _TooManyPiecesError
+def _line_by_line(rule: RuleFuncBlockType) -> RuleFuncBlockType:
+    """Return `rule`, the first that is asked about each line, with a count of its lines."""
+
+    def counted(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        state.env["lines"] = state.env.get("lines", 0) + 1
+        if state.env["lines"] > LINE_LIMIT or len(state.tokens) > TOKEN_LIMIT:
+            raise _TooManyPiecesError
+        return rule(state, start, end, silent)
+
+    return counted
 
 
 def _where_links_can_be(rule: RuleFuncInlineType) -> RuleFuncInlineType:
@@ -182,7 +195,7 @@ def _without_images(children: Sequence[Token]) -> list[Token]:
         if child.type != "image":
             result.append(child)
             continue
-        name = Token("image_text", "span", 0, content=child.content or "no description")
+        name = Token("image_text", "span", 0, content=child.content or _("no description"))
         url = str(child.attrGet("src") or "")
         result.append(name)
         if not links and _safe_link(url):
@@ -199,10 +212,10 @@ class _Renderer(RendererHTML):
     """What the library would write in another way; each public method renders the token type of its name."""
 
     def image_text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<span class="image-text">Image: {html.escape(tokens[idx].content)}</span>'
+        return f'<span class="image-text">{_("Image:")} {html.escape(tokens[idx].content)}</span>'
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table dir="auto">'
+        return f'<div class="scroll" tabindex="0" role="group" aria-label="{_("Table")}"><table dir="auto">'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>"
@@ -223,15 +236,15 @@ class _Renderer(RendererHTML):
         return f"<p>{_formula(tokens[idx], env, block=True)}</p>"
 
 
-def _within_budget(content: str, env: EnvType) -> bool:
-    env["set"] = env.get("set", 0) + len(content) + SETTING_COST
+def _within_budget(length: int, env: EnvType) -> bool:
+    env["set"] = env.get("set", 0) + length + SETTING_COST
     return bool(env["set"] <= SETTING_LIMIT)
 
 
 def _code(code: str, info: str, env: EnvType) -> str:
     language = info.split(maxsplit=1)[0].lower() if info else ""
     quick = len(code) <= CODE_LIMIT and not _LONG_GAP.search(code)
-    known = language in LANGUAGES and quick and _within_budget(code, env)
+    known = language in LANGUAGES and quick and _within_budget(len(code), env)
     body = _highlighted(code, language) if known else html.escape(code)
     label = f' data-language="{html.escape(info[:40])}"' if info else ""
     return f'<pre dir="{"ltr" if known else "auto"}"{label}><code>{body}</code></pre>'
@@ -252,7 +265,7 @@ def _highlighted(code: str, language: str) -> str:
 
 def _formula(token: Token, env: EnvType, *, block: bool) -> str:
     latex = token.content.strip()
-    if _within_budget(latex, env) and (math := formulas.mathml(latex, block=block)):
+    if _within_budget(2 * len(latex), env) and (math := formulas.mathml(latex, block=block)):
         return math
     closing = token.markup.translate(str.maketrans("([", ")]"))
     return f'<code class="formula">{html.escape(token.markup + token.content + closing)}</code>'
@@ -266,9 +279,9 @@ def _parser() -> MarkdownIt:
     md.use(formulas.formulas_plugin)
     for kind in ("math_inline", "math_inline_double", "math_block"):  # the plugin brought its own rules
         md.add_render_rule(kind, getattr(_Renderer, kind))
+    md.block.ruler.at("blockquote", _line_by_line(blockquote), {"alt": ["paragraph", "blockquote", "list"]})
     md.inline.ruler.at("link", _where_links_can_be(link))
     md.inline.ruler.at("image", _where_links_can_be(image))
-    md.core.ruler.after("block", "count", _count)
     md.core.ruler.push("prepare", _prepare)
     return md
 

@@ -61,8 +61,11 @@ def written_recently(*, annotator: Annotator) -> list[Written]:
     theirs = Demonstration.objects.filter(annotator=annotator, task__in=tasks).order_by("pk").select_related("prompt")
     for demonstration in theirs:
         chains[demonstration.task_id or 0].append(demonstration)
-    frozen = _frozen_before(annotator.project_id)
-    return [Written(chain[-1], _until(chain, frozen)) for chain in chains.values()]
+    frozen = frozen_before(annotator.project_id)
+    return [
+        Written(chain[-1], correctable_until(chain[0].created_at, chain[-1].created_at, frozen))
+        for chain in chains.values()
+    ]
 
 
 def length_guide(prompt: Prompt) -> tuple[int, int] | None:
@@ -91,10 +94,10 @@ def use_cases_of(project: Project) -> list[str]:
 
 def _correctable_until(project_id: int, chain: list[Demonstration]) -> datetime | None:
     """A day after the first version, unless it is over or a snapshot has taken in what stands; None then."""
-    return _until(chain, _frozen_before(project_id))
+    return correctable_until(chain[0].created_at, chain[-1].created_at, frozen_before(project_id))
 
 
-def _frozen_before(project_id: int) -> datetime | None:
+def frozen_before(project_id: int) -> datetime | None:
     """What was submitted by then is in a snapshot, or might be."""
     since = timezone.now() - CORRECTABLE
     frozen = Snapshot.objects.filter(project=project_id, as_of__gte=since).values_list("as_of", "options")
@@ -106,7 +109,8 @@ def _frozen_before(project_id: int) -> datetime | None:
     return max(reached, default=None)
 
 
-def _until(chain: list[Demonstration], frozen_before: datetime | None) -> datetime | None:
-    until = chain[0].created_at + CORRECTABLE
-    is_frozen = frozen_before is not None and chain[-1].created_at <= frozen_before
+def correctable_until(begun: datetime, stands: datetime, frozen: datetime | None) -> datetime | None:
+    """Until when an answer can be corrected that was first given, and last changed, then; None where it is over."""
+    until = begun + CORRECTABLE
+    is_frozen = frozen is not None and stands <= frozen
     return None if is_frozen or until <= timezone.now() else until

@@ -15,11 +15,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from labelapp.accounts.access import membership_for
 from labelapp.errors import DomainError
+from labelapp.labeling.door import annotator_for_task, sent_by_the_page
 from labelapp.labeling.seating import seating_new, seating_read, seating_sign
 from labelapp.labeling.selectors import drafts_open
 from labelapp.labeling.services.annotations import Effort
 from labelapp.labeling.services.seats import seat_take, task_skip
-from labelapp.labeling.views import annotator_for_task, sent_by_the_page
 from labelapp.models import Annotator, Batch, ComparisonTask, Membership, Prompt, Report, Role, Seat, TaskSkip
 from labelapp.writing.answers import TEXT_LIMIT, Reading, answer_read, said, words_count
 from labelapp.writing.forms import FORMS, PromptForm, PromptsAskedForm
@@ -100,12 +100,12 @@ def write_skip(request: HttpRequest, pk: int) -> HttpResponse:
     seating_read(request.POST.get("seating", ""), task_id=pk, annotator_id=annotator.pk)
     raw = request.POST.get("reason", "")
     reason = TaskSkip.Reason(raw) if raw in TaskSkip.Reason.values else TaskSkip.Reason.OTHER
-    if written_for(annotator=annotator, task=task) is None:
-        note = said(request.POST.get("note", "")).strip()
-        task_skip(annotator_id=annotator.pk, task=task, reason=reason, note=note)
+    note, paid_seconds = said(request.POST.get("note", "")).strip(), _number(_fields(request), "paid_seconds")
+    task_skip(annotator_id=annotator.pk, task=task, reason=reason, note=note, paid_seconds=paid_seconds)
     return redirect("write", slug=task.batch.project.slug)
 
 
+@sent_by_the_page
 @never_cache
 @require_http_methods(["GET", "POST"])
 def write_correct(request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,6 +1,5 @@
 """What the script of the writing page says beyond what all pages of tasks say; names in braces it fills in."""
 
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labelapp.labeling.words import words as labeling_words
@@ -12,5 +11,4 @@ def words() -> dict[str, str]:
         **labeling_words(),
         "one_word": ngettext("{count} word", "{count} words", 1),
         "many_words": ngettext("{count} word", "{count} words", 2),
-        "leave": _("Your changes are not sent yet."),
     }

@@ -13,7 +13,7 @@ const INPUT = ["pointerdown", "keydown", "wheel", "scroll", "input"];
 /** Start both for a form: `time` counts, `status` says. */
 export function careStart(form, words, signal) {
   const note = noteStart(form);
-  const status = statusStart(form, words);
+  const status = statusStart(form, words, note);
   const time = timeStart(form, words, note, signal);
   return { time, status };
 }
@@ -22,6 +22,7 @@ export function careStart(form, words, signal) {
 function noteStart(form) {
   const box = element("div", { class: "bar-note", role: "status" });
   (form.querySelector(".bar") ?? form).prepend(box);
+  let said = "";
   return {
     say(text, buttons, tone = "warn") {
       const made = buttons.map(([label, pressed]) => {
@@ -29,16 +30,18 @@ function noteStart(form) {
         button.addEventListener("click", pressed);
         return button;
       });
+      said = text;
       box.dataset.tone = tone;
       box.replaceChildren(element("span", {}, text), ...made);
     },
-    clear: () => box.replaceChildren(),
+    /** Empty it, if it (still) says this. */
+    clear: (text = said) => { if (text === said) box.replaceChildren(); },
   };
 }
 
 // --- What became of the entered ----------------------------------------------------------------------------------------------
 
-function statusStart(form, words) {
+function statusStart(form, words, note) {
   const line = document.getElementById("saved");
   // What is on its way is seen, but not read aloud at each change.
   const pending = element("span", { class: "saved", id: "unsaved", "aria-hidden": "true", hidden: "" });
@@ -96,6 +99,10 @@ function statusStart(form, words) {
       signedOut = true;
       const link = element("a", { href: form.dataset.loginUrl, target: "_blank", rel: "noopener" }, words.sign_in);
       line.append(element("span", {}, `${words.signed_out} `, link));
+    },
+    thank(text) {
+      note.say(text, [], "good");
+      setTimeout(() => note.clear(text), 10_000);
     },
     signedIn() { if (signedOut) say(words.signed_in, "good"); },
   };
@@ -239,7 +246,10 @@ function breakStart(form, words, note, signal) {
       say(Date.now() < until ? fill(words.break_now, { time: clock(until) }) : words.break_over, [[words.break_end, end]]);
       return true;
     }
-    if (state.seconds < STRETCH) return false;
+    if (state.seconds < STRETCH) {
+      clear();
+      return false;
+    }
     const later = () => { state.seconds = 0; keep(); clear(); };
     say(fill(words.break_offer, { minutes: STRETCH / 60 }), [[words.break_take, take], [words.break_later, later]]);
     return false;

@@ -119,7 +119,7 @@ export function keptOpen(form) {
     strange: former ? [] : strange,
     /** Keep the form as it stands; says whether that worked. */
     keep({ base, revision, adopted, submitting }) {
-      if (!person) return false;
+      if (!person || !url) return false;
       const entered = [...new FormData(form)].filter(([name, value]) => !APART.has(name) && typeof value === "string");
       const seating = form.elements.seating.value;
       const at = Date.now();

@@ -212,7 +212,8 @@ function orderShow(form, ranking) {
 // Folding is for the few texts that are very long, and comes only with them.
 function foldLong(form, words, listen) {
   const look = async () => {
-    const lines = (text) => text.offsetHeight / parseFloat(getComputedStyle(text.firstElementChild ?? text).lineHeight);
+    // The box of a text is as high as that of its neighbours; what it holds is what counts.
+    const lines = ({ firstElementChild: held }) => (held ? held.offsetHeight / parseFloat(getComputedStyle(held).lineHeight) : 0);
     const long = [...form.querySelectorAll("[data-text]:not([data-fold])")].filter((text) => lines(text) > LONG);
     if (long.length) (await import("./folding.js")).foldingStart(form, words, long);
   };

@@ -3,7 +3,6 @@
 import { careStart } from "./care.js";
 import { element, keptOpen, keptSend } from "./keeping.js";
 import { keysStart } from "./keys.js";
-import { marksStart } from "./marks.js";
 import { rankingStart } from "./ranking.js";
 import { sendingStart } from "./sending.js";
 
@@ -17,10 +16,21 @@ export function taskStart(form, ahead = null) {
   const kept = keptOpen(form);
   const ranking = rankingStart(form, words, stop.signal);
   keysStart(form, words, ranking, stop.signal);
-  marksStart(form, words, ranking, stop.signal);
+  marksSoon(form, ranking, stop.signal);
   const { time, status } = careStart(form, words, stop.signal);
   const show = (next, following, notice) => { stop.abort(); swap(form, next, following, notice); };
   sendingStart(form, words, { kept, ranking, time, status, ahead, show, signal: stop.signal });
+}
+
+// Marks need something that was entered, so they come with the first of it.
+function marksSoon(form, ranking, signal) {
+  if (!form.dataset.marks) return;
+  let module = null;
+  const begin = () => {
+    module ??= import("./marks.js").then(({ marksStart }) => { if (!signal.aborted) marksStart(form, words, ranking, signal); });
+  };
+  form.addEventListener("input", begin, { once: true, signal });
+  if (Number(form.dataset.revision)) begin();
 }
 
 function swap(old, next, ahead, notice) {

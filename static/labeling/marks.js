@@ -53,7 +53,7 @@ export function marksStart(form, words, ranking, signal) {
     before.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
-  const line = (text) => element("p", { class: "mark" }, element("span", { "aria-hidden": "true" }, "≠ "), text);
+  const line = (text) => element("p", { class: "mark" }, text);
 
   function drawCards(found) {
     for (const box of form.querySelectorAll("[data-marks-of]")) {

@@ -34,6 +34,8 @@ async function load(url, words) {
     const answer = new DOMParser().parseFromString(await response.text(), "text/html");
     body.replaceChildren(...answer.body.childNodes);
     window.htmx?.process(body);
+    const { module } = body.querySelector("[data-module]")?.dataset ?? {};
+    if (module) import(module);
     shown = url;
   } catch {
     body.replaceChildren(element("p", { class: "error" }, words.panel_failed));

@@ -8,6 +8,7 @@ const PAUSE = 400; // after the last change, but never later than LATEST after t
 const LATEST = 800;
 const BEAT = 30_000;
 const AHEAD_AFTER = 20_000;
+const LANDING = 1500; // for a draft that is under way when the answer is submitted
 
 /** Send this task's form until `signal` ends it. `show(form, ahead, notice)` puts the next one in its place. */
 export function sendingStart(form, words, { kept, ranking, time, status, ahead, show, signal }) {
@@ -21,6 +22,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
   let since = 0; // when the first change was made that it has not
   let timer = null;
   let flight = null;
+  let landed = Promise.resolve();
   let failures = 0;
   let beaten = Date.now();
   let outdated = false; // another tab or device is ahead: stop overwriting it
@@ -46,7 +48,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
     changed += 1;
     since ||= Date.now();
     keep();
-    if (outdated || finished) return;
+    if (outdated || finished || !form.dataset.draftUrl) return; // a correction keeps no drafts
     status.unsaved(stored);
     if (!flight && !failures) schedule(Math.min(PAUSE, Math.max(0, since + LATEST - Date.now())));
     askAhead();
@@ -67,16 +69,19 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
   async function save() {
     clearTimeout(timer);
     timer = null;
-    if (outdated || finished || flight || signal.aborted) return;
+    if (outdated || finished || flight || signal.aborted || !form.dataset.draftUrl) return;
     const upTo = changed;
     since = 0;
     flight = new AbortController();
+    let land = null;
+    landed = new Promise((resolve) => { land = resolve; });
     try {
       await answered(await post(form.dataset.draftUrl, draftBody(), flight.signal), upTo);
     } catch {
       failed(upTo);
     } finally {
       flight = null;
+      land();
       if (changed > saved && !failures && !outdated && !finished && !timer) schedule(since ? PAUSE : 0);
     }
   }
@@ -141,7 +146,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
   // -- The seat
 
   async function beat() {
-    if (finished || Date.now() - beaten < BEAT * 0.8) return;
+    if (finished || !form.dataset.heartbeatUrl || Date.now() - beaten < BEAT * 0.8) return;
     beaten = Date.now();
     try {
       const beat = new URLSearchParams({ idle_seconds: String(time.idleSeconds()), ahead: ahead?.task ?? "" });
@@ -167,10 +172,11 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
     finished = true;
     failures = 0;
     clearTimeout(timer);
-    flight?.abort();
     keep(true);
     form.setAttribute("aria-busy", "true");
     status.say(words.sending);
+    await Promise.race([landed, pause(LANDING)]); // one request at a time
+    flight?.abort();
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
         const response = await post(action, bodyNow(submitter), signal);
@@ -198,7 +204,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
   async function taken(response, submitter) {
     const next = submitter?.dataset.next ?? form.dataset.next;
     const how = response.headers.get("X-Show");
-    if (response.type === "opaqueredirect" || how === "none") { kept.drop(); window.location.assign(next); return; }
+    if (response.type === "opaqueredirect" || how === "none") { kept.dropAll(); window.location.assign(next); return; }
     if (!response.ok) { refused(response.status, await response.text()); return; }
     if (!how) { finished = false; stays(submitter); return; }
     const notice = decodeURIComponent(response.headers.get("X-Notice") ?? "");
@@ -216,7 +222,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
     const box = submitter?.closest("details, dialog, [popover]");
     for (const field of box?.querySelectorAll("textarea, input[type=text]") ?? []) field.value = "";
     if (box?.open) box.tagName === "DIALOG" ? box.close() : (box.open = false);
-    status.say(words.sent, "good");
+    status.thank(words.sent);
     touched();
   }
 
@@ -225,10 +231,11 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
     finished = false;
     form.removeAttribute("aria-busy");
     const answer = new DOMParser().parseFromString(html, "text/html");
-    const problems = answer.querySelector("[data-focus]") ?? answer.querySelector("main") ?? answer.body;
+    const [problems] = ["[data-focus]", "main [role=alert]", "main", "body"].map((place) => answer.querySelector(place)).filter(Boolean);
     for (const old of form.querySelectorAll("[data-focus]")) old.remove();
     const notice = element("div", { class: "notice", "data-tone": "bad", role: "alert", tabindex: "-1", "data-focus": "" });
     notice.append(...problems.childNodes);
+    if (code === 409) notice.append(element("a", { class: "btn", href: form.dataset.next }, words.to_next));
     form.prepend(notice);
     markProblems(answer);
     notice.focus();
@@ -253,13 +260,13 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
   listen(window, ["online", "focus"], atOnce);
   listen(document, ["visibilitychange"], () => { if (document.hidden ? !failures : true) atOnce(); });
   listen(window, ["pagehide"], () => {
-    if (changed === saved || finished || outdated) return;
+    if (changed === saved || finished || outdated || !form.dataset.draftUrl) return;
     const body = draftBody();
     keep();
     body.set("csrfmiddlewaretoken", token());
     navigator.sendBeacon(form.dataset.draftUrl, body);
   });
-  listen(window, ["beforeunload"], (event) => { if (changed > saved && !stored) event.preventDefault(); });
+  listen(window, ["beforeunload"], (event) => { if (changed > saved && !stored && !finished) event.preventDefault(); });
   time.onReturn(() => { beaten = 0; beat(); });
   const beating = [setInterval(beat, BEAT), setTimeout(askAhead, AHEAD_AFTER)];
   signal.addEventListener("abort", () => { beating.forEach(clearInterval); clearTimeout(timer); flight?.abort(); });

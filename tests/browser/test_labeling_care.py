@@ -167,7 +167,7 @@ def test_somebody_who_is_quiet_is_asked_and_one_key_answers(page: Page) -> None:
 
 def test_the_button_answers_too(page: Page) -> None:
     pass_time(page, 10.2)
-    page.get_by_role("button", name="I am here").click()
+    page.get_by_role("button", name="I am here").press("Enter")
     expect(page.get_by_text("Still there?")).to_have_count(0)
 
 

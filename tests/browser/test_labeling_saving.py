@@ -77,8 +77,9 @@ def test_one_draft_is_under_way_at_a_time_and_the_last_word_arrives(page: Page) 
     page.wait_for_timeout(1_500)  # more than enough to send another, if it did
     assert len(held) == 1
     expect(page.locator("#unsaved")).to_have_text("Not saved yet")
-    page.unroute(DRAFTS)
     held[0].continue_()
+    until(lambda: bool(page.evaluate("1")) and len(held) == 2, "the second draft")
+    held[1].continue_()
     saved(page)
     assert ranking_stored() == "A B C"
 

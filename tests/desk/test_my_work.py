@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
+from labelapp.desk import mine
 from labelapp.desk.services import inquiry_answer, inquiry_make
+from labelapp.labeling.seating import seating_new, seating_sign
+from labelapp.labeling.services.seats import seat_take
 from labelapp.models import (
     Annotator,
+    Batch,
     ComparisonTask,
     Demonstration,
     Inquiry,
@@ -19,6 +25,7 @@ from labelapp.models import (
     Prompt,
     Protocol,
     Report,
+    Seat,
     TaskSkip,
     TimeDispute,
     TimeEntry,
@@ -40,8 +47,13 @@ def _task(project: Project, protocol: Protocol, **plan: object) -> ComparisonTas
     return factories.batch_with_tasks(project, protocol, tasks=1, k=2, **plan).tasks.get()
 
 
+def _judgement(annotator: Annotator, seat: Seat) -> dict[str, str]:
+    slip = seating_sign(seating_new(task_id=seat.task_id, annotator_id=annotator.pk, seat=seat, draft=None))
+    return {"seating": slip, "preference": "1", "likert-A": "7", "likert-B": "2"}
+
+
 def _demonstration(annotator: Annotator, text: str = "Prune it in winter.", **fields: object) -> Demonstration:
-    prompt = factories.prompt_make(annotator.project, text=f"{text}?")
+    prompt = fields.pop("prompt", None) or factories.prompt_make(annotator.project, text=f"{text}?")
     return Demonstration.objects.create(
         prompt=prompt, annotator=annotator, text=text, text_hash=uuid4().hex * 2, idempotency_key=uuid4(), **fields
     )
@@ -61,6 +73,46 @@ def test_a_label_shows_prompt_times_and_until_when_it_can_be_corrected(
     assert "Batch 1: question 0?" in text
     assert "Paid 13 min, active 2 min." in text
     assert "Can be corrected until" in text
+
+
+def test_a_label_can_be_corrected_until_it_is_settled_or_frozen(
+    client_of: SignIn,
+    lena: User,
+    annotator: Annotator,
+    project: Project,
+    protocol: Protocol,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    settings.ARTIFACT_ROOT = tmp_path
+    batch = factories.batch_with_tasks(project, protocol, tasks=1, k=2)
+    seat = seat_take(annotator_id=annotator.pk)
+    assert seat is not None
+    client = client_of(lena)
+    client.post(reverse("task_submit", args=[seat.task_id]), _judgement(annotator, seat))
+    correct = reverse("task_correct", args=[batch.tasks.get().pk])
+    assert correct in client.get(url).text
+    monkeypatch.setattr(mine, "CORRECTION_TIME", timedelta(0))
+    settled = client.get(url).text
+    assert correct not in settled
+    assert "Settled" in settled
+    monkeypatch.undo()
+    assert correct in client.get(url).text
+    factories.snapshot_make(project)
+    assert correct not in client.get(url).text
+
+
+def test_a_written_answer_leads_to_its_own_correction(
+    client_of: SignIn, lena: User, annotator: Annotator, held: ComparisonTask, url: str
+) -> None:
+    Batch.objects.update(work=Batch.Work.DEMONSTRATION)
+    _demonstration(annotator)
+    client = client_of(lena)
+    assert "Settled" in client.get(url).text  # it came with no task: there is no page to correct it on
+    _demonstration(annotator, prompt=held.prompt, task=held, surplus=True)
+    assert reverse("write_correct", args=[held.pk]) in client.get(url).text
 
 
 def test_what_came_late_was_replaced_or_is_settled_is_said(

@@ -191,10 +191,10 @@ def test_a_heartbeat_tells_whether_the_seat_is_still_held(client_of: ClientOf, l
     client = client_of(lena)
     pk, _slip, _html = open_task(client)
     beat = f"/label/{pk}/heartbeat/"
-    assert client.post(beat, {"idle_seconds": "3"}).json() == {"seat": "held"}
+    assert client.post(beat, {"idle_seconds": "3"}).json() == {"seat": "held", "ahead": ""}
     Seat.objects.filter(state=Seat.State.HELD).update(lease_until=timezone.now() - timedelta(seconds=1))
     seats_expire()
-    assert client.post(beat, {"idle_seconds": "x"}).json() == {"seat": "given away"}
+    assert client.post(beat, {"idle_seconds": "x"}).json() == {"seat": "given away", "ahead": ""}
 
 
 def test_skip_goes_to_another_task(client_of: ClientOf, lena: User, batch: Batch) -> None:
@@ -281,7 +281,7 @@ def test_two_stages_rate_first_and_then_rank(client_of: ClientOf, lena: User, pr
     assert client.post(f"/label/{pk}/submit/", ratings).status_code == 302
     assert not Annotation.objects.exists()
     _pk, slip, html = open_task(client)
-    assert "You rated it <strong>5</strong> of 7" in html
+    assert "<strong>5</strong> / 7" in html
     assert 'name="ranking"' in html
     client.post(f"/label/{pk}/submit/", {"seating": slip, "stage": "rank", "back": "1", **JUDGEMENT})
     html = open_task(client)[2]

@@ -178,7 +178,7 @@ def annotation_submit(
         judgement=judgement,
         protocol=protocol,
         order_shown=order_shown,
-        effort=_within(effort, min(opened_at, facts.draft_opened_at or opened_at)),
+        effort=effort_within(effort, min(opened_at, facts.draft_opened_at or opened_at)),
     )
     if seat:
         seat_transition(
@@ -237,19 +237,20 @@ def seat_for(seating: Seating) -> Seat | None:
     return held or seats.filter(state=Seat.State.OPEN).order_by("position").first()
 
 
-def _facts(seating: Seating) -> Facts:
-    """What the database knows of a person and a task that they submit."""
-    with connection.cursor() as cursor:
-        cursor.execute(FACTS, {"task": seating.task_id, "annotator": seating.annotator_id})
-        return Facts(*cursor.fetchone())
-
-
-def _within(effort: Effort, opened_at: datetime) -> Effort:
+def effort_within(effort: Effort, opened_at: datetime) -> Effort:
+    """No more of each than has passed since the page was opened."""
     return Effort(
         active_seconds=seconds_within(effort.active_seconds, opened_at),
         paid_seconds=seconds_within(effort.paid_seconds, opened_at),
         by_stage={stage: seconds_within(seconds, opened_at) or 0 for stage, seconds in effort.by_stage.items()},
     )
+
+
+def _facts(seating: Seating) -> Facts:
+    """What the database knows of a person and a task that they submit."""
+    with connection.cursor() as cursor:
+        cursor.execute(FACTS, {"task": seating.task_id, "annotator": seating.annotator_id})
+        return Facts(*cursor.fetchone())
 
 
 def _json(value: object) -> str | None:

@@ -3,22 +3,16 @@
 Written in SQL, for all of it is asked for with every task of everybody.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connection
-from django.db.models import Model
 from django.utils import timezone
 
+from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.exposure import exposure_limited, is_enough
 from labelapp.models import Annotator, Batch, Exposure, Seat
-
-Row = TypeVar("Row", bound=Model)
-COLUMNS = [field.attname for field in Seat._meta.concrete_fields]
-PERSON = [field.attname for field in Annotator._meta.concrete_fields]
-EXPOSURE = [field.attname for field in Exposure._meta.concrete_fields]
 
 # Each by its own partial index; the two states in one condition would read all that a person ever filled.
 OWN = """
@@ -31,15 +25,15 @@ coalesce((SELECT tally.labels FROM labelapp_batchtally tally
           WHERE tally.annotator_id = %(annotator)s AND tally.batch_id = batch.id), 0)
 """
 
-# A person with what they hold and what is reserved for them, in this order, as the heartbeat locks them. What was
-# shown may be finished in a paused batch and beyond the quota; what was not is not shown there.
+# A person with what they hold and what is reserved for them. What was shown may be finished in a paused batch and
+# beyond the quota; what was not is not shown there.
 SEATED = f"""
-SELECT {", ".join(f"person.{column}" for column in PERSON)}, {", ".join(f"seen.{column}" for column in EXPOSURE)},
-       own.work, own.sensitivity, own.fits, {", ".join(f"own.{column}" for column in COLUMNS)}
+SELECT {columns(Annotator, "person")}, {columns(Exposure, "seen")}, {columns(Seat, "own")},
+       own.work, own.sensitivity, own.fits
 FROM labelapp_annotator person
 LEFT JOIN labelapp_exposure seen ON seen.annotator_id = person.id
 LEFT JOIN LATERAL (
-    SELECT {", ".join(f"seat.{column}" for column in COLUMNS)}, batch.work, pool.sensitivity,
+    SELECT {columns(Seat, "seat")}, batch.work, pool.sensitivity,
            (pool.language = '' OR pool.language = ANY(person.languages))
            AND pool.skills <@ person.skills AND pool.sensitivity <@ person.accepts_sensitive
            AND CASE WHEN seat.state = 'held' THEN batch.state <> 'closed'
@@ -47,8 +41,6 @@ LEFT JOIN LATERAL (
     FROM labelapp_seat seat
     JOIN labelapp_pool pool ON pool.id = seat.pool_id JOIN labelapp_batch batch ON batch.id = pool.batch_id
     WHERE seat.id IN ({OWN})
-    ORDER BY seat.state
-    FOR NO KEY UPDATE OF seat
 ) AS own ON true
 WHERE person.id = %(annotator)s
 """  # noqa: S608 (words of our own)
@@ -98,23 +90,30 @@ WITH found AS ({FIND}), taken AS (
     SET state = %(to)s, annotator_id = %(annotator)s, held_at = %(held_at)s, input_at = %(now)s,
         lease_until = %(lease_until)s
     FROM found WHERE seat.id = found.id AND seat.state = 'open'
-    RETURNING {", ".join(f"seat.{column}" for column in COLUMNS)}
+    RETURNING {columns(Seat, "seat")}
 ), reached AS (
     INSERT INTO labelapp_seatcursor (annotator_id, pool_id, position)
     SELECT annotator_id, pool_id, position FROM taken
     ON CONFLICT (annotator_id, pool_id) DO UPDATE SET position = excluded.position
 )
-SELECT {", ".join(COLUMNS)} FROM taken
+SELECT {columns(Seat, "taken")} FROM taken
+"""  # noqa: S608 (words of our own)
+
+WAIT = f"""
+SELECT EXISTS (SELECT 1 FROM labelapp_seat seat JOIN labelapp_pool pool ON pool.id = seat.pool_id
+               JOIN labelapp_batch batch ON batch.id = pool.batch_id
+               WHERE batch.work = %(work)s AND seat.id IN ({OWN}))
+    OR EXISTS ({FIND})
 """  # noqa: S608 (words of our own)
 
 DONE = {Batch.Work.COMPARISON: "labelapp_annotation", Batch.Work.DEMONSTRATION: "labelapp_demonstration"}
 TAKES = {work: TAKE.format(done=done, lock="FOR NO KEY UPDATE SKIP LOCKED") for work, done in DONE.items()}
-WAITS = {work: f"SELECT EXISTS ({FIND.format(done=done, lock='')})" for work, done in DONE.items()}
+WAITS = {work: WAIT.format(done=done, lock="") for work, done in DONE.items()}
 
 
 @dataclass(frozen=True)
 class Seated:
-    """A person, locked, with the seats that are theirs."""
+    """A person, locked, with what they have."""
 
     annotator: Annotator
     exposure: Exposure | None
@@ -123,7 +122,7 @@ class Seated:
 
 @dataclass(frozen=True)
 class Own:
-    """A seat that somebody has, locked."""
+    """A seat that a person had a moment ago: the sweep and triage do not wait for them."""
 
     seat: Seat
     work: Batch.Work
@@ -136,16 +135,17 @@ def seated_lock(annotator_id: int) -> Seated:
         cursor.execute("SELECT id FROM labelapp_annotator WHERE id = %s FOR NO KEY UPDATE", [annotator_id])
         cursor.execute(SEATED, {"annotator": annotator_id})
         rows = cursor.fetchall()
-    known, seen = len(PERSON), len(PERSON) + len(EXPOSURE)
-    exposure = _row(Exposure, EXPOSURE, rows[0][known:seen])
-    enough = is_enough(exposure, timezone.now())
+    if not rows:
+        raise Annotator.DoesNotExist
     own = []
-    for work, sensitivity, fits, *values in (row[seen:] for row in rows):
-        seat = _row(Seat, COLUMNS, values)
-        if seat:
-            held = seat.state == Seat.State.HELD
-            own.append(Own(seat, Batch.Work(work), fits and (held or not (sensitivity and enough))))
-    return Seated(Annotator.from_db(connection.alias, PERSON, rows[0][:known]), exposure, own)
+    for values in map(iter, rows):
+        annotator, exposure, seat = instances(values, [Annotator, Exposure, Seat])
+        known = exposure if exposure.pk else None
+        work, sensitivity, fits = values
+        if seat.pk:
+            kept = seat.state == Seat.State.HELD or not (sensitivity and is_enough(known, timezone.now()))
+            own.append(Own(seat, Batch.Work(work), fits and kept))
+    return Seated(annotator, known, own)
 
 
 def seat_next(
@@ -168,11 +168,11 @@ def seat_next(
     with connection.cursor() as cursor:
         cursor.execute(TAKES[work], {**_person(seated.annotator, work, is_enough(seated.exposure, now)), **given})
         row = cursor.fetchone()
-    return _row(Seat, COLUMNS, row) if row else None
+    return instances(iter(row), [Seat])[0] if row else None
 
 
 def seat_waits(annotator: Annotator, *, work: Batch.Work = Batch.Work.COMPARISON) -> bool:
-    """Whether a seat is open for a person. Takes nothing and locks nothing."""
+    """Whether a person has a seat, or one is open for them. Takes nothing and locks nothing."""
     person = _person(annotator, work, exposure_limited(annotator, timezone.now()))
     with connection.cursor() as cursor:
         cursor.execute(WAITS[work], {**person, "beside": 0, "rescan": True})
@@ -190,8 +190,3 @@ def _person(annotator: Annotator, work: Batch.Work, enough: bool) -> dict[str, A
         "accepts": [] if enough else annotator.accepts_sensitive,
         "work": work.value,
     }
-
-
-def _row(model: type[Row], columns: Sequence[str], values: Sequence[Any]) -> Row | None:
-    """A row of a table as the database gave it; None where an outer join found none."""
-    return None if values[0] is None else model.from_db(connection.alias, columns, values)

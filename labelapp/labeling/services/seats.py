@@ -8,13 +8,13 @@ from django.db.models import Case, Exists, F, Func, Max, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.exposure import exposure_add
-from labelapp.labeling.services.queue import COLUMNS, Seated, seat_next, seated_lock
+from labelapp.labeling.services.queue import Seated, seat_next, seated_lock
 from labelapp.models import (
     Annotation,
     Annotator,
     Batch,
-    BatchTally,
     ComparisonTask,
     Demonstration,
     Draft,
@@ -75,7 +75,7 @@ WITH held AS (
       AND pool.id = seat.pool_id AND person.id = seat.annotator_id AND pool.sensitivity <@ person.accepts_sensitive
     RETURNING seat.task_id
 )
-SELECT {", ".join(f"held.{column}" for column in COLUMNS)}, ahead.task_id AS ahead FROM held LEFT JOIN ahead ON true
+SELECT {columns(Seat, "held")}, ahead.task_id AS ahead FROM held LEFT JOIN ahead ON true
 """  # noqa: S608 (words of our own)
 
 TALLY = """
@@ -100,10 +100,10 @@ def seat_take(*, annotator_id: int, work: Batch.Work = Batch.Work.COMPARISON) ->
     """
     seated = seated_lock(annotator_id)
     held, reserved = _own(seated, work)
-    if held:
-        return _renewed(held, work)
-    if reserved:
-        return _shown(reserved)
+    if held and _renew(held, work):
+        return held
+    if reserved and _show(reserved):
+        return reserved
     return _next(seated, work)
 
 
@@ -117,11 +117,11 @@ def seat_reserve(*, annotator_id: int, work: Batch.Work = Batch.Work.COMPARISON)
     held, reserved = _own(seated, work)
     if held is None:
         return None
-    if reserved is None:
-        return _next(seated, work, beside=held.task_id)
-    reserved.lease_until = timezone.now() + RESERVATION
-    Seat.objects.filter(pk=reserved.pk).update(lease_until=reserved.lease_until)
-    return reserved
+    if reserved:
+        reserved.lease_until = timezone.now() + RESERVATION
+        if _still(reserved).update(lease_until=reserved.lease_until):
+            return reserved
+    return _next(seated, work, beside=held.task_id)
 
 
 @transaction.atomic(savepoint=False)
@@ -134,7 +134,7 @@ def seat_show(*, annotator_id: int, task_id: int) -> Seat | None:
     held, reserved = _own(seated_lock(annotator_id))
     if held:
         return held if held.task_id == task_id else None
-    return _shown(reserved) if reserved and reserved.task_id == task_id else None
+    return reserved if reserved and reserved.task_id == task_id and _show(reserved) else None
 
 
 def annotator_lock(annotator_id: int) -> Annotator:
@@ -175,15 +175,18 @@ def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Ren
     with connection.cursor() as cursor:
         cursor.execute(RENEW, values)
         row = cursor.fetchone()
-    return Renewal(Seat.from_db(connection.alias, COLUMNS, row[:-1]), row[-1]) if row else Renewal(None, None)
+    if row is None:
+        return Renewal(None, None)
+    columns_left = iter(row)
+    return Renewal(instances(columns_left, [Seat])[0], next(columns_left))
 
 
 @transaction.atomic
 def seats_expire() -> int:
     """Put seats whose lease ran out, or whose holder has opted out, back into the queue; return how many."""
-    mine = Q(state=Seat.State.HELD) | Q(state=Seat.State.RESERVED)
+    somebodys = Q(state__in=[Seat.State.HELD, Seat.State.RESERVED])
     lost = Q(lease_until__lt=Now()) | ~Q(pool__sensitivity__contained_by=F("annotator__accepts_sensitive"))
-    seats = Seat.objects.select_for_update(skip_locked=True, no_key=True, of=("self",)).filter(mine, lost)
+    seats = Seat.objects.select_for_update(skip_locked=True, no_key=True, of=("self",)).filter(somebodys, lost)
     return seat_transition(Seat.objects.filter(pk__in=[seat.pk for seat in seats]), Seat.State.OPEN)
 
 
@@ -292,25 +295,28 @@ def _own(seated: Seated, work: Batch.Work | None = None) -> tuple[Seat | None, S
         if own.fits and work in (None, own.work):
             kept[own.seat.state] = own.seat
         else:
-            seat_transition(Seat.objects.filter(pk=own.seat.pk), Seat.State.OPEN)
+            seat_transition(_still(own.seat), Seat.State.OPEN)
     return kept.get(Seat.State.HELD), kept.get(Seat.State.RESERVED)
 
 
-def _shown(seat: Seat) -> Seat:
-    """Hold a reserved seat; its clock starts now."""
+def _still(seat: Seat) -> QuerySet[Seat]:
+    """The seat's row as long as it is the person's in the same way: the sweep and triage do not wait for them."""
+    return Seat.objects.filter(pk=seat.pk, annotator=seat.annotator_id, state=seat.state)
+
+
+def _show(seat: Seat) -> bool:
+    """Hold a reserved seat, its clock starting now; False when it was lost this moment."""
     now = timezone.now()
+    held = {"held_at": now, "input_at": now, "lease_until": now + LEASE}
+    shown = seat_transition(_still(seat), Seat.State.HELD, **held)
     seat.state, seat.held_at, seat.input_at, seat.lease_until = Seat.State.HELD, now, now, now + LEASE
-    seat_transition(
-        Seat.objects.filter(pk=seat.pk), Seat.State.HELD, held_at=now, input_at=now, lease_until=seat.lease_until
-    )
-    return seat
+    return bool(shown)
 
 
-def _renewed(seat: Seat, work: Batch.Work) -> Seat:
-    """Renew the lease of a held seat whose holder came back to it."""
+def _renew(seat: Seat, work: Batch.Work) -> bool:
+    """Renew the lease of a held seat whose holder came back to it; False when it was lost this moment."""
     now = timezone.now()
     if seat.held_at is None or seat.lease_until is None or seat.lease_until < now:
         seat.held_at = now  # they were away: a new stretch begins
     seat.input_at, seat.lease_until = now, min(now + LEASE, seat.held_at + LEASE_CAPS[work])
-    Seat.objects.filter(pk=seat.pk).update(held_at=seat.held_at, input_at=now, lease_until=seat.lease_until)
-    return seat
+    return bool(_still(seat).update(held_at=seat.held_at, input_at=now, lease_until=seat.lease_until))
