@@ -2,9 +2,14 @@
 
     python benchmarks/labeling_load.py --labelers 32 --tasks 2000 --overlap 3 --dying 0.33 --drafts 1
 
-Every labeler signs in, then takes a task, saves drafts and submits, until nothing is left. A share of them dies while
-holding a seat: their lease is cut short, others get the seat, and in the end the dead come back and submit late.
-`--rate` limits all labelers together to so many tasks a second; 0 is as fast as they can. Prints one JSON line.
+Every labeler signs in, opens the labeling page and works as its script does: reserves the next task once, saves drafts,
+and submits; the answer to a submit says that the reserved task is theirs now, and brings the form of the one after it.
+A share of them dies while holding a seat: their lease is cut short, others get the seat, and in the end the dead come
+back and submit late. `--rate` limits all labelers together to so many tasks a second; 0 is as fast as they can.
+
+Prints one JSON line. `next` is the time from asking for a task until its form is there to be read: that of the first
+page, and then that of the submit, whose answer the page waits for before it shows the form it has. CPU is counted from
+the first task to the last, the sign-ins before them left out; `server` is web and PostgreSQL.
 """
 
 import argparse
@@ -63,13 +68,16 @@ async def day(person: Labeler, pace: Pace, drafts: int, dies_after: int | None) 
         done += 1
 
 
-async def run(emails: list[str], port: int, record: Record, options: argparse.Namespace) -> float:
-    """All days at once, then the late submits; returns the seconds of the days."""
+async def run(
+    emails: list[str], port: int, record: Record, options: argparse.Namespace, servers: list[int]
+) -> dict[str, float]:
+    """Sign-ins, then all days at once, then the late submits; returns the seconds of the days, and of CPU in them."""
     people = [Labeler(email, PASSWORD, slug=SLUG, host="127.0.0.1", port=port, record=record) for email in emails]
     for person in people:
         await person.sign_in()
     dying = int(len(people) * options.dying)
     usual = options.tasks * options.overlap // len(people)
+    before, own = cpu_seconds(servers), resource.getrusage(resource.RUSAGE_SELF)
     pace, start = Pace(options.rate), time.perf_counter()
     ends = await asyncio.gather(
         *(
@@ -77,11 +85,16 @@ async def run(emails: list[str], port: int, record: Record, options: argparse.Na
             for number, person in enumerate(people)
         )
     )
-    seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    spent = {
+        "seconds": time.perf_counter() - start,
+        "server": cpu_seconds(servers) - before,
+        "client": after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime,
+    }
     for person, task in zip(people, ends, strict=True):
         if task:
             await person.submit(task)
-    return seconds
+    return spent
 
 
 def p95(values: list[float]) -> float:
@@ -95,22 +108,18 @@ def measure(options: argparse.Namespace) -> dict[str, float | int]:
     with fresh_database("load") as database:
         emails = build(options.labelers, options.tasks, options.overlap, options.k)
         with web_server(port) as web:
-            servers = [web.pid, database.pid]
-            before, own = cpu_seconds(servers), resource.getrusage(resource.RUSAGE_SELF)
-            seconds = asyncio.run(run(emails, port, record, options))
-            server_cpu, after = cpu_seconds(servers) - before, resource.getrusage(resource.RUSAGE_SELF)
+            spent = asyncio.run(run(emails, port, record, options, [web.pid, database.pid]))
         for error in sorted(set(record.errors)):
             print(f"{record.errors.count(error)} x {error}", file=sys.stderr)
         found = counts(record.submitted, options.overlap)
     done = len(record.submitted)
-    client_cpu = after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
     return {
         "labelers": options.labelers,
         "tasks": options.tasks,
         "submits": done,
-        "tasks_per_s": round(done / seconds, 1),
-        "server_cpu_ms_per_task": round(1000 * server_cpu / done, 1),
-        "client_cpu_ms_per_task": round(1000 * client_cpu / done, 1),
+        "tasks_per_s": round(done / spent["seconds"], 1),
+        "server_cpu_ms_per_task": round(1000 * spent["server"] / done, 1),
+        "client_cpu_ms_per_task": round(1000 * spent["client"] / done, 1),
         "p50_next_ms": round(statistics.median(record.next_ms), 1),
         "p95_next_ms": p95(record.next_ms),
         "p95_submit_ms": p95(record.submit_ms),

@@ -12,8 +12,10 @@ open at the head of the queue and are not for them. The cases:
   `snapshot_s` says, so that none of what they left behind can be cleared away. `swept` says whether the workers' sweep,
   which comes every 15 seconds, has noted since where the queue begins.
 
-All is rolled back, so that each time measures the same queue. `p50_ms` and `p95_ms` are the one statement that finds
-the seat, holds it and moves the cursor; `take_p50_ms` is all that taking a seat does. Prints one JSON line.
+The cases take turns, one take each, so that a busy machine slows all of them alike. All is rolled back, so that each
+time measures the same queue. `p50_ms` and `p95_ms` are the one statement that finds the seat, holds it and moves the
+cursor; `server_cpu_ms` is the median of what PostgreSQL worked for it, `over_first` that against the first row;
+`take_p50_ms` is all that taking a seat does. Prints one JSON line.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from benchmarks.rig.database import fresh_database
 
 OVERLAP = 3
 POOLS = 1000
+WARM_UP, FEW = 5, 20
 
 BUILD = """
 INSERT INTO labelapp_pool (batch_id, purpose, language, skills, sensitivity, boost)
@@ -39,7 +42,7 @@ SELECT %(batch)s, 'production', '', CASE WHEN %(pools)s > 1 THEN ARRAY['skill-' 
 FROM generate_series(1, %(pools)s) AS i;
 INSERT INTO labelapp_comparisontask
     (batch_id, prompt_id, purpose, overlap, completions_key, selection_rule, selection_probability, created_at)
-SELECT %(batch)s, %(prompt)s, 'production', 3, md5(%(batch)s || ':' || i), 'all', 1, now()
+SELECT %(batch)s, %(prompt)s, 'production', 3, i::text, 'all', 1, now()
 FROM generate_series(1, %(tasks)s) AS i;
 INSERT INTO labelapp_seat (pool_id, task_id, position, state)
 SELECT (SELECT min(id) FROM labelapp_pool WHERE batch_id = %(batch)s) + task.id %% %(pools)s, task.id,
@@ -113,38 +116,70 @@ def vacuum() -> None:
         cursor.execute("VACUUM ANALYZE")
 
 
-def measure(annotator_id: int, times: int, *, rescan: bool = False) -> dict[str, float]:
-    """The statement alone, and the whole take around it, both rolled back each time."""
-    from django.db import transaction
+class Case:
+    """Somebody who asks for their next task again and again."""
 
-    from labelapp.labeling.services.queue import seat_next, seated_lock
-    from labelapp.labeling.services.seats import LEASE, seat_take
-    from labelapp.models import Batch, Seat
+    def __init__(self, annotator_id: int, told: dict[str, Any], *, rescan: bool = False) -> None:
+        self.annotator_id, self.rescan, self.told = annotator_id, rescan, told
+        self.statements: list[float] = []
+        self.takes: list[float] = []
+        self.cpu: list[float] = []
 
-    held = {"to": Seat.State.HELD, "lease": LEASE, "work": Batch.Work.COMPARISON, "beside": 0, "rescan": rescan}
-    statements, takes = [], []
-    for turn in range(-10, times):
+    def take(self) -> None:
+        """The statement alone, and the whole take around it, both rolled back."""
+        from django.db import transaction
+
+        from labelapp.labeling.services.queue import seat_next, seated_lock
+        from labelapp.labeling.services.seats import LEASE, seat_take
+        from labelapp.models import Batch, Seat
+
         with transaction.atomic():
-            seated = seated_lock(annotator_id)
-            start = time.perf_counter()
-            found = seat_next(seated, **held)
-            middle = time.perf_counter()
+            seated = seated_lock(self.annotator_id)
+            cpu, start = server_cpu_ms(), time.perf_counter()
+            found = seat_next(
+                seated, to=Seat.State.HELD, lease=LEASE, work=Batch.Work.COMPARISON, beside=0, rescan=self.rescan
+            )
+            self.statements.append((time.perf_counter() - start) * 1000)
+            self.cpu.append(server_cpu_ms() - cpu)
             transaction.set_rollback(True)
         with transaction.atomic():
-            again = time.perf_counter()
-            seat_take(annotator_id=annotator_id)
-            end = time.perf_counter()
+            start = time.perf_counter()
+            seat_take(annotator_id=self.annotator_id)
+            self.takes.append((time.perf_counter() - start) * 1000)
             transaction.set_rollback(True)
         if found is None:
             raise RuntimeError("The queue was empty; nothing was measured.")
-        if turn >= 0:
-            statements.append((middle - start) * 1000)
-            takes.append((end - again) * 1000)
-    return {
-        "p50_ms": round(statistics.median(statements), 2),
-        "p95_ms": round(statistics.quantiles(statements, n=20)[-1], 2),
-        "take_p50_ms": round(statistics.median(takes), 2),
-    }
+
+    @property
+    def worked(self) -> float:
+        """The median of the server's work, but for the first takes, which found nothing in memory."""
+        return statistics.median(self.cpu[WARM_UP:])
+
+    def row(self, first: "Case") -> dict[str, Any]:
+        """What was measured."""
+        return {
+            **self.told,
+            "p50_ms": round(statistics.median(self.statements[WARM_UP:]), 2),
+            "p95_ms": round(statistics.quantiles(self.statements[WARM_UP:], n=20)[-1], 2),
+            "server_cpu_ms": round(self.worked, 3),
+            "over_first": round(self.worked / first.worked, 2),
+            "take_p50_ms": round(statistics.median(self.takes[WARM_UP:]), 2),
+        }
+
+
+def server_cpu_ms() -> float:
+    """How long the server's process of this connection has worked; on Linux only."""
+    from django.db import connection
+
+    spent = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text()
+    return int(spent.split()[0]) / 1e6
+
+
+def measure(cases: list[Case], times: int) -> None:
+    """Let the cases take turns."""
+    for _ in range(times + WARM_UP):
+        for case in cases:
+            case.take()
 
 
 @contextmanager
@@ -158,59 +193,61 @@ def old_snapshot() -> Iterator[float]:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SELECT count(*) FROM labelapp_project")
         yield time.monotonic()
+        with other.cursor() as cursor:
+            cursor.execute("ROLLBACK")
     finally:
         other.close()
 
 
-class Rows(list[dict[str, Any]]):
-    """The rows of the answer, each told as soon as it is known."""
-
-    def add(self, **row: Any) -> None:
-        self.append(row)
-        print(json.dumps(row), file=sys.stderr, flush=True)
-
-
-def queue_rows(rows: Rows, options: argparse.Namespace) -> None:
+def queue_cases(options: argparse.Namespace) -> list[Case]:
     """One pool, by its size and by what the person has done."""
+    cases = []
     for open_seats in options.open:
         ids = build(f"queue-{open_seats}", open_seats)
-        people = [(done, labeler(ids, done)) for done in options.done if done <= open_seats // OVERLAP]
-        vacuum()
-        for done, annotator_id in people:
+        for done in [done for done in options.done if done <= open_seats // OVERLAP]:
+            annotator_id = labeler(ids, done)
             for rescan in [False, True] if done else [False]:
-                figures = measure(annotator_id, 20 if rescan else options.takes, rescan=rescan)
-                rows.add(case="queue", open=open_seats, done=done, rescan=rescan, **figures)
+                told = {"case": "queue", "open": open_seats, "done": done, "rescan": rescan}
+                cases.append(Case(annotator_id, told, rescan=rescan))
+    return cases
 
 
-def thousandth_rows(rows: Rows, options: argparse.Namespace) -> None:
+def thousandth_cases(options: argparse.Namespace) -> list[Case]:
     """A thousand pools, of which one is for the person; the smallest and the largest queue."""
+    cases = []
     for open_seats in sorted({options.open[0], options.open[-1]}):
         ids = build(f"thousandth-{open_seats}", max(open_seats, POOLS * OVERLAP), POOLS)
         annotator_id = labeler(ids, skills=("skill-7",))
-        vacuum()
-        rows.add(case="thousandth", open=open_seats, done=0, pools=POOLS, **measure(annotator_id, options.takes))
+        cases.append(Case(annotator_id, {"case": "thousandth", "open": open_seats, "done": 0, "pools": POOLS}))
+    return cases
 
 
-def snapshot_rows(rows: Rows, options: argparse.Namespace) -> None:
-    """A head of dead entries that an old snapshot keeps."""
+def snapshot_case(ids: dict[str, int], open_seats: int, filled: int, *, swept: bool) -> Case:
+    """Somebody new at a head of dead entries."""
+    return Case(labeler(ids), {"case": "snapshot", "open": open_seats, "done": 0, "filled": filled, "swept": swept})
+
+
+def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Make all queues, open the snapshot, fill the head of one, then measure."""
     from labelapp.labeling.services.pools import pools_advance
 
-    open_seats = options.open[-2] if len(options.open) > 1 else options.open[-1]
-    ids = build(f"snapshot-{open_seats}", open_seats + options.filled)
-    people = [(done, labeler(ids, done)) for done in options.done if done <= options.filled // OVERLAP]
+    cases = queue_cases(options) + thousandth_cases(options)
+    open_seats, filled = options.open[len(options.open) // 2], options.filled
+    ids = build("snapshot", open_seats + filled)
     fillers = [labeler(ids) for _ in range(OVERLAP)]
     vacuum()
     with old_snapshot() as since:
-        run(FILL, {**ids, "first": fillers[0], "filled": options.filled})
-        for swept in (False, True):
-            if swept:
-                pools_advance()
-                time.sleep(max(0.0, since + options.age - time.monotonic()))
-            for done, annotator_id in people:
-                figures = measure(annotator_id, options.takes if swept else 20)
-                age = round(time.monotonic() - since)
-                told = {"filled": options.filled, "snapshot_s": age, "swept": swept}
-                rows.add(case="snapshot", open=open_seats, done=done, **told, **figures)
+        run(FILL, {**ids, "first": fillers[0], "filled": filled})
+        unswept = snapshot_case(ids, open_seats, filled, swept=False)
+        measure([cases[0], unswept], FEW)
+        pools_advance()
+        time.sleep(max(0.0, since + options.age - time.monotonic()))
+        cases.append(snapshot_case(ids, open_seats, filled, swept=True))
+        age = {"snapshot_s": round(time.monotonic() - since)}
+        measure([case for case in cases if case.rescan], FEW)
+        measure([case for case in cases if not case.rescan], options.takes)
+    rows = [case.row(cases[0]) for case in [*cases, unswept]]
+    return [{**row, **age} if row["case"] == "snapshot" else row for row in rows]
 
 
 def numbers(text: str) -> list[int]:
@@ -230,14 +267,13 @@ def main() -> None:
     if options.quick:
         options.open, options.done, options.takes = [3_000, 30_000], [0, 500], 50
         options.filled, options.age = 13_000, 0
-    rows = Rows()
     with fresh_database("queue"):
         from django.db import connection
 
-        queue_rows(rows, options)
-        thousandth_rows(rows, options)
-        snapshot_rows(rows, options)
+        rows = rows_of(options)
         connection.close()
+    for row in rows:
+        print(json.dumps(row), file=sys.stderr)
     print(json.dumps({"rows": rows}))
 
 

@@ -3,14 +3,12 @@
 import os
 import re
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
+import django
 from asgiref.sync import sync_to_async
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402 (the models below need Django to be set up)
 from django.contrib.auth import get_user  # noqa: E402
@@ -22,13 +20,12 @@ from django.http.cookie import parse_cookie  # noqa: E402
 from labelapp.accounts.access import membership_for  # noqa: E402
 from labelapp.errors import DeniedError  # noqa: E402
 from labelapp.models import Role  # noqa: E402
+from labelapp.threaded import Receive, Scope, Send, ThreadedHandler  # noqa: E402
 
 # Django stores a body wherever Python puts temporary files; there is no setting for it.
 tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+django_application = ThreadedHandler(settings.REQUEST_THREADS)
 
 UPLOAD_PATH = re.compile(r"/projects/([\w-]+)/imports/new/")
 """The one page that takes large bodies."""

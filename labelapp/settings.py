@@ -29,6 +29,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_SSL_REDIRECT = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_REFERRER_POLICY = "same-origin"
+SESSION_ENGINE = "labelapp.accounts.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -101,11 +102,14 @@ DATABASES = {
     "default": {
         **dj_database_url.parse(database_url(VAR_DIR), conn_max_age=0),
         "OPTIONS": {
+            "prepare_threshold": 3,  # of labelapp.statements; other cursors prepare nothing
             "pool": {"min_size": 1, "max_size": env_int("PREFLOOP_DB_POOL", 8), "timeout": 20},
         },
         "CONN_HEALTH_CHECKS": True,
     }
 }
+# Requests that one web process works on at a time; the others wait. As many as its connections to the database.
+REQUEST_THREADS = env_int("PREFLOOP_DB_POOL", 8)
 ARTIFACT_ROOT = Path(env_str("PREFLOOP_ARTIFACTS", str(VAR_DIR / "artifacts")))
 # Where this machine's workers keep what a run needs while it runs: logs and checkpoints.
 RUN_ROOT = Path(env_str("PREFLOOP_RUNS", str(VAR_DIR / "runs")))

@@ -71,5 +71,8 @@
     else notify(`${says.saysFailed} ${status}`, "error");
   });
 
+  // On a phone a row of tabs is longer than the window: show where one is.
+  for (const here of document.querySelectorAll(".tabs [aria-current]")) here.scrollIntoView({ block: "nearest", inline: "center" });
+
   document.querySelector("[aria-invalid='true']")?.focus();
 })();

@@ -72,12 +72,14 @@ function answerStart(form) {
 }
 
 function promptStart(form) {
-  const opened = Date.now();
-  let last = opened;
+  let last = Date.now();
   let paid = 0;
+  let unsent = false;
+  form.addEventListener("input", () => { unsent = true; });
+  window.addEventListener("beforeunload", (event) => { if (unsent) event.preventDefault(); });
   const count = () => { const now = Date.now(); paid += Math.min(now - last, 600_000); last = now; };
   for (const kind of ["input", "keydown", "pointerdown"]) document.addEventListener(kind, count, { passive: true });
-  form.addEventListener("submit", () => { count(); form.elements.paid_seconds.value = String(Math.round(paid / 1000)); });
+  form.addEventListener("submit", () => { unsent = false; count(); form.elements.paid_seconds.value = String(Math.round(paid / 1000)); });
 }
 
 const form = document.getElementById("task");

@@ -261,6 +261,7 @@ PAGES: dict[str, list[Visit]] = {
     "label_waiting": [get((302, 404, 286, 286, 286))],
     "label_break": [post((401, 404, 200, 200, 200), {"seconds": "60"})],
     "task": [get(HOLDER)],
+    "task_diff": [Visit("get", HOLDER, lambda _world: {"a": "A", "b": "B"})],
     "task_draft": [get(TO_THE_TASK), post((302, 404, 200, 400, 400), World.slip)],
     "task_heartbeat": [post(MEMBERS)],
     "task_skip": [get(TO_THE_TASK), post((302, 404, 302, 400, 400), World.slip)],

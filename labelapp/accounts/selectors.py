@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.contrib.auth.models import AnonymousUser
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Case, Exists, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from labelapp.accounts.access import projects_of
 from labelapp.accounts.languages import language_name
 from labelapp.accounts.sensitivity import CATEGORIES, category_label
-from labelapp.models import Annotation, Annotator, Batch, Draft, Invitation, Membership, Pool, Project, Role, User
+from labelapp.models import Annotation, Annotator, Draft, Invitation, Membership, Pool, Project, Role
 
 
 @dataclass(frozen=True)

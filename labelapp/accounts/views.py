@@ -8,6 +8,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -58,7 +59,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     if request.user.is_authenticated and request.method == "POST" and gains:
         invitation_accept(secret=secret, user=request.user)
         request.session.pop(SESSION_KEY, None)
-        messages.success(request, f"Welcome to {found.project.name}.")
+        messages.success(request, _("Welcome to %(project)s.") % {"project": found.project.name})
         return redirect("home")
     if not request.user.is_authenticated:
         request.session[SESSION_KEY] = secret
@@ -145,12 +146,20 @@ def profile(request: HttpRequest, slug: str) -> HttpResponse:
         initial={"languages": annotator.languages, "accepts_sensitive": annotator.accepts_sensitive},
         categories=selectors.sensitive_categories(membership.project, annotator),
     )
+    accepted_before = set(annotator.accepts_sensitive)
     if form.is_valid():
         annotator_update(annotator=annotator, actor=membership.user, **form.cleaned_data)
-        messages.success(request, "Saved. It counts from your next task on.")
+        messages.success(request, _saved(accepted_before, annotator))
         return redirect("profile", slug)
     context = {"membership": membership, "form": form, "annotator": annotator}
     return render(request, "accounts/profile.html", context, status=_status(form))
+
+
+def _saved(accepted_before: set[str], annotator: Annotator) -> str:
+    """Who opted out of something is told that it holds at once: what they hold of it goes back to the queue."""
+    if accepted_before - set(annotator.accepts_sensitive):
+        return _("Saved. From now on you are shown nothing more of what you took away.")
+    return _("Saved. It counts from your next task on.")
 
 
 def _member_save(form: MemberForm, member: Membership, annotator: Annotator, actor: User) -> bool:

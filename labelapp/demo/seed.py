@@ -29,7 +29,9 @@ OTHERS = (("Rita", Role.REVIEWER), ("Lena", Role.LABELER), ("Liam", Role.LABELER
 LANGUAGES = ["en", "ar", "zh-Hans"]
 """Those of the demo's prompts. Everybody but the admin reads them all, so that each task finds its three people."""
 BATCH = BatchPlan(name="First answers", k=6, overlap=1, shared_share=0.15, shared_overlap=3)
-ANSWERS = BatchPlan(name="Ideal answers", work=Batch.Work.DEMONSTRATION.value, shared_share=0, shared_overlap=1)
+ANSWERS = BatchPlan(
+    name="Ideal answers", work=Batch.Work.DEMONSTRATION.value, shared_share=0, shared_overlap=1, languages=["en"]
+)
 ANSWERS_WANTED = 6
 USE_CASES = [
     "Deciding what to plant or cook with what is there this week",

@@ -18,7 +18,7 @@ from labelapp.desk.services import answers_seen, dispute_make, inquiry_make
 from labelapp.errors import DomainError
 from labelapp.labeling.door import annotator_for_task, sent_by_the_page
 from labelapp.labeling.seating import seating_read
-from labelapp.models import Annotation, Annotator, ComparisonTask, Demonstration, Draft, Membership, Seat
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Demonstration, Draft, Membership, Seat
 
 
 @sent_by_the_page
@@ -41,7 +41,9 @@ def task_ask(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, problem.message)
     else:
         messages.success(request, _("Your question is on its way. The answer comes under “My work”."))
-    return redirect("task", pk=pk) if at_work else redirect("my_work", slug=task.batch.project.slug)
+    if not at_work:
+        return redirect("my_work", slug=task.batch.project.slug)
+    return redirect("write_task" if task.batch.work == Batch.Work.DEMONSTRATION else "task", pk=pk)
 
 
 @never_cache

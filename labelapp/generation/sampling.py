@@ -98,7 +98,7 @@ def choice_fixed(project: Project, choice: SampleChoice) -> SampleChoice:
 
 def prompts_chosen(project: Project, choice: SampleChoice, models: Sequence[int]) -> QuerySet[Prompt]:
     """All prompts that the choice admits, before any are drawn from them, for at least one of the models."""
-    prompts = Prompt.objects.filter(project=project)
+    prompts = Prompt.objects.filter(project=project, quarantined_at__isnull=True)
     if choice.newest_prompt is not None:
         prompts = prompts.filter(pk__lte=choice.newest_prompt)
     if choice.prompts:

@@ -17,6 +17,9 @@ _LISTS = ("bullet_list_open", "ordered_list_open")
 _SECTION_LEVELS = 3
 """Headings down to this level begin a section; smaller ones are part of the text."""
 
+MOST_COMPARED = 800
+"""Most blocks of a version that is compared: the work grows with their square, and nobody writes so many."""
+
 
 class Change(StrEnum):
     """How a block stands to the version before."""
@@ -64,14 +67,17 @@ def blocks_of(text: str) -> list[Block]:
 def compare(old: str | None, new: str) -> list[Piece]:
     """The blocks of `new`, each with how it changed since `old`; what `old` had besides stands where it was.
 
-    Without an `old`, nothing is called new. A list that changed is compared by its items.
+    Without an `old`, and in texts of more than `MOST_COMPARED` blocks, nothing is called new. A list that changed is
+    compared by its items.
     """
     now = blocks_of(new)
     if old is None:
         return [Piece(block) for block in now]
     before = blocks_of(old)
     same = {block.text for block in before} & {block.text for block in now}
-    before, now = _itemized(before, same), _itemized(now, same)
+    whole, before, now = now, _itemized(before, same), _itemized(now, same)
+    if max(len(before), len(now)) > MOST_COMPARED:
+        return [Piece(block) for block in whole]
     pieces: list[Piece] = []
     texts = [block.text for block in before], [block.text for block in now]
     for tag, i, j, k, m in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():

@@ -53,11 +53,14 @@ def rating_field(protocol: Protocol, letter: str, fields: Texts, problems: Texts
 
 
 def question_fields(questions: Sequence[Question], prefix: str, fields: Texts, problems: Texts) -> list[ChoiceField]:
-    """Yes, no, and where it is offered not applicable, for each question."""
+    """Yes, no, and where it is offered not applicable, for each question.
+
+    The words of the default protocol are in the catalog; those that people wrote are shown as they are.
+    """
     return [
         replace(
-            _field(prefix + question.key, question.text, _answers(question), fields, problems),
-            help=question.help,
+            _field(prefix + question.key, _(question.text), _answers(question), fields, problems),
+            help=_(question.help) if question.help else "",
             key=question.key,
             polarity="neutral" if question.polarity == Question.Polarity.DESCRIPTIVE else question.polarity,
         )

@@ -6,13 +6,13 @@ from functools import wraps
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
-from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from labelapp.labeling.rows import columns, instances
 from labelapp.models import Annotator, Batch, ComparisonTask, Project, User
+from labelapp.statements import prepared
 
 MEMBER = f"""
 SELECT {columns(Annotator, "annotator")}, {columns(ComparisonTask, "task")}, {columns(Batch, "batch")},
@@ -32,7 +32,7 @@ def annotator_for_task(user: User | AnonymousUser, task_id: int) -> tuple[Annota
 
     The task comes with its batch and project; one query.
     """
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(MEMBER, [task_id, user.pk or 0])
         row = cursor.fetchone()
     if row is None:

@@ -12,7 +12,7 @@ from labelapp.labeling.door import sent_by_script
 from labelapp.labeling.fragments import form_html
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.selectors import task_shown
-from labelapp.labeling.services.seats import seat_reserve, seat_show, seat_take
+from labelapp.labeling.services.seats import seat_onward, seat_take
 from labelapp.labeling.words import words
 from labelapp.models import Annotator, Project, Seat
 
@@ -48,10 +48,11 @@ def onward(request: HttpRequest, annotator: Annotator, *, notice: str = "") -> H
         return redirect("label", slug=annotator.project.slug)
     raw = request.POST.get("ahead", "")
     ahead = int(raw) if raw.isdecimal() and len(raw) < 19 else None
-    shown = seat_show(annotator_id=annotator.pk, task_id=ahead) if ahead else None
-    how, seat = ("ahead", seat_reserve(annotator_id=annotator.pk)) if shown else ("body", _taken(annotator))
-    if not shown and not seat:
-        how = "none"
+    shown, seat = seat_onward(annotator_id=annotator.pk, task_id=ahead) if ahead else (None, None)
+    how = "ahead"
+    if shown is None:
+        seat = seat_take(annotator_id=annotator.pk)
+        how = "body" if seat else "none"
         if notice:
             messages.info(request, notice)  # the page that it goes to shows it
     response = HttpResponse(task_form(request, annotator, seat.task_id, seat) if seat else "")
@@ -64,10 +65,6 @@ def stage_show(request: HttpRequest, annotator: Annotator, task_id: int) -> Http
         return redirect("task", pk=task_id)
     seat = Seat.objects.filter(annotator=annotator, task=task_id, state=Seat.State.HELD).first()
     return _told(HttpResponse(task_form(request, annotator, task_id, seat)), "body", "")
-
-
-def _taken(annotator: Annotator) -> Seat | None:
-    return seat_take(annotator_id=annotator.pk)
 
 
 def _told(response: HttpResponse, how: str, notice: str) -> HttpResponse:

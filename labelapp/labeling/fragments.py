@@ -43,7 +43,7 @@ def form_html(
     """The form of a task that a person holds, or will hold next; `extra` goes to the template where it is true."""
     taken = frozenset(shortcuts_of(request.user).values())
     person, token = request.user.pk or 0, get_token(request)
-    if any([problems, shown.fields, shown.draft, shown.sheet.protocol.used_at is None, *extra.values()]):
+    if problems or any(extra.values()) or not is_untouched(shown):
         context = page_context(shown, seating=seating, person=person, problems=problems, taken=taken)
         return render_to_string("labeling/form.html", {**context, **extra, "csrf_token": token})
     contents = contents_of(shown)
@@ -53,6 +53,11 @@ def form_html(
     for place, said in enumerate(contents.completions):
         values |= {f"text-{place}": escape(said.text), f"html-{place}": said.html, f"length-{place}": said.length}
     return _filled(_mould(shown, taken), values)
+
+
+def is_untouched(shown: TaskShown) -> bool:
+    """Whether the form is as everybody's: nobody has entered anything, and what it asks will not change."""
+    return not shown.fields and shown.draft is None and shown.sheet.protocol.used_at is not None
 
 
 def _filled(mould: list[str], values: Mapping[str, str]) -> SafeString:

@@ -1,4 +1,4 @@
-"""Several models from one row of a query written by hand, where a request must cost little."""
+"""Several models from one row of a statement written by hand, where a request must cost little."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
-from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet
 
 from labelapp.labeling.presentation import marks_group, order_shown, questioned_slots
 from labelapp.labeling.protocols import protocol_asked
@@ -31,6 +30,7 @@ from labelapp.models import (
     TaskSkip,
     User,
 )
+from labelapp.statements import prepared
 
 BUILD = "batch_build"
 """The kind of job that makes a batch's tasks."""
@@ -100,7 +100,7 @@ def task_shown(
 
 def _task_known(task_id: int, annotator: Annotator) -> tuple[ComparisonTask, Draft | None, dict[int, str], bool]:
     """Everything about a task that its page shows, in one query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(SHOWN, {"task": task_id, "annotator": annotator.pk})
         row = cursor.fetchone()
     if row is None:
@@ -132,7 +132,12 @@ def _drafts_open(drafts: QuerySet[Draft]) -> QuerySet[Draft]:
     submitted = Annotation.objects.filter(
         annotator=OuterRef("annotator"), task=OuterRef("task"), supersedes__isnull=True
     )
-    return drafts.exclude(Exists(held)).exclude(Exists(submitted)).order_by("-saved_at")
+    # What is in quarantine, or what the person has opted out of, is not shown again by their draft.
+    may_see = drafts.filter(
+        task__prompt__quarantined_at__isnull=True,
+        task__prompt__sensitivity__contained_by=F("annotator__accepts_sensitive"),
+    )
+    return may_see.exclude(Exists(held)).exclude(Exists(submitted)).order_by("-saved_at")
 
 
 def pools_fit_for(annotator: Annotator) -> QuerySet[Pool]:

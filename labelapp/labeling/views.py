@@ -23,7 +23,7 @@ from labelapp.labeling.services.annotations import Effort, Seating, annotation_s
 from labelapp.labeling.services.reports import report_make
 from labelapp.labeling.services.seats import Renewal, seat_heartbeat, seat_reserve, seat_take, task_skip
 from labelapp.labeling.sheet import Stage
-from labelapp.models import Annotator, Report, Seat, TaskSkip
+from labelapp.models import Annotator, Batch, Report, Seat, TaskSkip
 
 DRAFT_FIELD_LIMIT = 400
 APART = frozenset({"csrfmiddlewaretoken", "seating", "revision", "base", "adopted", "ahead"})
@@ -71,7 +71,10 @@ def label_waiting(request: HttpRequest, slug: str) -> HttpResponse:
 def task(request: HttpRequest, pk: int) -> HttpResponse:
     """A task that the person holds or left a draft on; anybody else's task does not exist for them."""
     annotator, found = annotator_for_task(request.user, pk)
-    seat = Seat.objects.filter(annotator=annotator, task=pk, state=Seat.State.HELD).first()
+    if found.batch.work == Batch.Work.DEMONSTRATION:
+        return redirect("write_task", pk=pk)
+    held = Seat.objects.filter(annotator=annotator, task=pk, state=Seat.State.HELD)
+    seat = held.filter(pool__sensitivity__contained_by=annotator.accepts_sensitive).first()
     if seat is None and not drafts_open(annotator=annotator).filter(task=pk).exists():
         raise Http404
     return task_page(request, found.batch.project, task_form(request, annotator, pk, seat))
@@ -143,6 +146,8 @@ def task_report(request: HttpRequest, pk: int) -> HttpResponse:
         paid_seconds=_number(request.POST, "paid_seconds"),
     )
     if TaskSkip.objects.filter(task=reported, annotator=annotator).exists():
+        if reported.batch.work == Batch.Work.DEMONSTRATION:
+            return redirect("write", slug=reported.batch.project.slug)
         return onward(request, annotator)
     return JsonResponse({"ok": True}) if sent_by_script(request) else redirect("task", pk=pk)
 

@@ -116,8 +116,8 @@ def _merged(pieces: Iterator[Piece] | Sequence[Piece]) -> list[Piece]:
 def _readable(pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Give up a lone "the" between two long changes: a sentence is read more easily whole than in shreds."""
     for place, (kind, text) in enumerate(pieces):
-        around = (_changed(pieces[max(place - 2, 0) : place]), _changed(pieces[place + 1 : place + 3]))
-        if kind == Kind.SAME and len(text.strip()) <= min(around) // 2:
+        least = min(_changed(pieces[max(place - 2, 0) : place]), _changed(pieces[place + 1 : place + 3]))
+        if kind == Kind.SAME and least and len(text.strip()) <= least // 2:
             yield Kind.REMOVED, text
             yield Kind.ADDED, text
         else:

@@ -35,5 +35,6 @@ def _mark(match: re.Match[str]) -> str:
         return match["kept"]
     run = match["hidden"]
     first = f"U+{ord(run[0]):04X}"
-    more = len(run) - 1
-    return f"⟦{_('%(first)s and %(more)d more') % {'first': first, 'more': more} if more else first}⟧"
+    if len(run) > 1:
+        first = _("%(first)s and %(more)d more") % {"first": first, "more": len(run) - 1}
+    return f"⟦{first}⟧"

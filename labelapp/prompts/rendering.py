@@ -13,12 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
-from markdown_it.parser_block import RuleFuncBlockType
-from markdown_it.parser_inline import RuleFuncInlineType
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_block import StateBlock, blockquote
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from pygments.formatters import HtmlFormatter
@@ -26,6 +22,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 from labelapp.prompts import formulas
+from labelapp.prompts.dialect import TooManyPiecesError, dialect_plugin
 from labelapp.prompts.hidden_characters import reveal_hidden
 
 log = logging.getLogger(__name__)
@@ -33,20 +30,11 @@ log = logging.getLogger(__name__)
 MARKDOWN_LIMIT = 40_000
 """Longest text that is formatted, in characters. Beyond it the worst texts would take seconds."""
 
-TOKEN_LIMIT = 20_000
-"""Most pieces of a formatted text: two thousand characters of table can stand for sixty thousand empty cells."""
-
 SETTING_LIMIT = 40_000
 """Characters of code, or half as many of LaTeX, that are set in one text; the rest is shown as it was written."""
 
 SETTING_COST = 30
 """What setting a piece costs however short it is, in the same unit."""
-
-LINE_LIMIT = 30_000
-"""How often the parser may look at a line: quotes that end late are read again and again."""
-
-LABEL_LIMIT = 1_500
-"""Most brackets of one text that are tried as links; each can cost as much as a page. The rest stay as written."""
 
 CODE_LIMIT = 10_000
 HIGHLIGHT_SECONDS = 0.2
@@ -102,7 +90,7 @@ def render_markdown(text: str) -> SafeString:
         if _is_cut_off(tokens):
             return _plain(text, why="deep")
         body = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
-    except _TooManyPiecesError:
+    except TooManyPiecesError:
         return _plain(text, why="long")
     except Exception as fault:  # a labeler must be able to read any text, whatever it does to the parser
         log.warning("A text of %d characters could not be formatted: %s", len(text), type(fault).__name__)
@@ -113,38 +101,6 @@ def render_markdown(text: str) -> SafeString:
 
 def _plain(text: str, *, why: str) -> SafeString:
     return format_html('<div class="prose plain" dir="auto" data-why="{}">{}</div>', why, reveal_hidden(text))
-
-
-class _TooManyPiecesError(Exception):
-    """Stops the parser on its way from line to line, before it comes to what stands in them."""
-
-
-def _line_by_line(rule: RuleFuncBlockType) -> RuleFuncBlockType:
-    """Return `rule`, the first that is asked about each line, with a count of its lines."""
-
-    def counted(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        state.env["lines"] = state.env.get("lines", 0) + 1
-        if state.env["lines"] > LINE_LIMIT or len(state.tokens) > TOKEN_LIMIT:
-            raise _TooManyPiecesError
-        return rule(state, start, end, silent)
-
-    return counted
-
-
-def _where_links_can_be(rule: RuleFuncInlineType) -> RuleFuncInlineType:
-    """Return `rule`, for links or images, asked only where it can succeed and not too often."""
-
-    def tried(state: StateInline, silent: bool) -> bool:
-        if state.src[state.pos] not in "![":
-            return False
-        if -1 not in state.cache:  # the cache is kept by place in the text, of which this is none
-            state.cache[-1] = state.src.rfind("](")
-        if state.pos >= state.cache[-1]:
-            return False
-        state.env["labels"] = state.env.get("labels", 0) + 1
-        return bool(state.env["labels"] <= LABEL_LIMIT and rule(state, silent))
-
-    return tried
 
 
 def _is_cut_off(tokens: Sequence[Token]) -> bool:
@@ -212,10 +168,12 @@ class _Renderer(RendererHTML):
     """What the library would write in another way; each public method renders the token type of its name."""
 
     def image_text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<span class="image-text">{_("Image:")} {html.escape(tokens[idx].content)}</span>'
+        label = _("Image:")
+        return f'<span class="image-text">{label} {html.escape(tokens[idx].content)}</span>'
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<div class="scroll" tabindex="0" role="group" aria-label="{_("Table")}"><table dir="auto">'
+        label = _("Table")
+        return f'<div class="scroll" tabindex="0" role="group" aria-label="{label}"><table dir="auto">'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>"
@@ -279,9 +237,7 @@ def _parser() -> MarkdownIt:
     md.use(formulas.formulas_plugin)
     for kind in ("math_inline", "math_inline_double", "math_block"):  # the plugin brought its own rules
         md.add_render_rule(kind, getattr(_Renderer, kind))
-    md.block.ruler.at("blockquote", _line_by_line(blockquote), {"alt": ["paragraph", "blockquote", "list"]})
-    md.inline.ruler.at("link", _where_links_can_be(link))
-    md.inline.ruler.at("image", _where_links_can_be(image))
+    md.use(dialect_plugin)
     md.core.ruler.push("prepare", _prepare)
     return md
 

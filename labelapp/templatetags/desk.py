@@ -1,8 +1,11 @@
 """What pages show of time and of what waits: `{{ seconds|duration }}`, `{% desk_waiting membership as waiting %}`."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django import template
+from django.utils import timezone
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from labelapp.accounts.sensitivity import category_label
@@ -23,6 +26,14 @@ def duration(seconds: int | None) -> str:
     if not hours:
         return _("%(minutes)d min") % {"minutes": minutes}
     return _("%(hours)d h %(minutes)02d min") % {"hours": hours, "minutes": minutes}
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """How long ago something was: just now, 12 minutes ago."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(age)s ago") % {"age": timesince(moment)}
 
 
 @register.filter

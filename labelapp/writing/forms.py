@@ -28,7 +28,7 @@ class PromptForm(forms.Form):
     paid_seconds = forms.IntegerField(required=False, min_value=0, max_value=MOST_SECONDS, widget=forms.HiddenInput)
     language = forms.ChoiceField(label=gettext_lazy("Language of the prompt"), required=False)
     sensitivity = forms.MultipleChoiceField(
-        label=gettext_lazy("It is about"),
+        label=gettext_lazy("Sensitive content in it"),
         required=False,
         choices=list(CATEGORIES.items()),
         widget=forms.CheckboxSelectMultiple,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+from django.utils.translation import get_language
 
 from labelapp.accounts.sensitivity import category_label
 from labelapp.models import Annotator, ComparisonTask, Demonstration, Draft, Project, Prompt, Snapshot
@@ -85,6 +86,13 @@ def length_guide(prompt: Prompt) -> tuple[int, int] | None:
 def prompts_written(*, annotator: Annotator) -> QuerySet[Prompt]:
     """The prompts that a person wrote, newest first."""
     return Prompt.objects.filter(written_by=annotator).order_by("-pk")
+
+
+def language_likely(annotator: Annotator) -> str:
+    """The language a person will write in: that of the page where they read it, else the first of theirs."""
+    page = (get_language() or "").split("-")[0].lower()
+    same = [code for code in annotator.languages if code.split("-")[0].lower() == page]
+    return next(iter([*same, *annotator.languages]), "")
 
 
 def use_cases_of(project: Project) -> list[str]:

@@ -25,6 +25,7 @@ from labelapp.writing.answers import TEXT_LIMIT, Reading, answer_read, said, wor
 from labelapp.writing.forms import FORMS, PromptForm, PromptsAskedForm
 from labelapp.writing.selectors import (
     WritingShown,
+    language_likely,
     length_guide,
     prompts_written,
     use_cases_of,
@@ -204,7 +205,7 @@ def _prompt_form(request: HttpRequest, membership: Membership, annotator: Annota
     use_case = ""
     if kind == Prompt.WrittenAs.USER_BASED:
         use_case = said(request.POST.get("use_case", "")) or random.choice(cases)  # noqa: S311 (a draw, no secret)
-    initial = {"language": next(iter(annotator.languages), "")}
+    initial = {"language": language_likely(annotator)}
     return FORMS[kind](request.POST or None, annotator=annotator, use_case=use_case, initial=initial)
 
 

@@ -27,9 +27,11 @@ function marksSoon(form, ranking, signal) {
   if (!form.dataset.marks) return;
   let module = null;
   const begin = () => {
-    module ??= import("./marks.js").then(({ marksStart }) => { if (!signal.aborted) marksStart(form, words, ranking, signal); });
+    module ??= import("./marks.js")
+      .then(({ marksStart }) => { if (!signal.aborted) marksStart(form, words, ranking, signal); })
+      .catch(() => { module = null; }); // offline: with the next input
   };
-  form.addEventListener("input", begin, { once: true, signal });
+  form.addEventListener("input", begin, { signal });
   if (Number(form.dataset.revision)) begin();
 }
 
@@ -41,12 +43,17 @@ function swap(old, next, ahead, notice) {
   for (const told of document.querySelectorAll("#messages .notice")) told.remove();
   taskStart(next, ahead);
   window.scrollTo({ top: 0, behavior: "instant" });
-  const head = next.querySelector("h1") ?? next;
-  head.tabIndex = -1;
-  head.focus({ preventScroll: true });
+  focusFirst(next);
   announcer.textContent = "";
   requestAnimationFrame(() => { announcer.textContent = same ? words.next_step : words.next_task; });
   if (notice) tell(notice);
+}
+
+// Where reading begins: the prompt, or what veils it. Headings that are there only to be heard would jump into view.
+function focusFirst(form) {
+  const head = form.querySelector(".veil > summary") ?? form.querySelector("#prompt-head") ?? form;
+  if (head.tabIndex < 0) head.tabIndex = -1;
+  head.focus({ preventScroll: true });
 }
 
 function tell(text) {

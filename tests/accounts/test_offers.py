@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from labelapp.desk.offers import PLENTY, Offer, offers_for
 from labelapp.labeling.services.seats import seat_take, task_skip
@@ -179,7 +180,7 @@ def test_home_offers_practice_until_it_was_done(
     assert words not in client.get(home).text
 
 
-def test_a_draft_on_sensitive_content_is_named_not_quoted(
+def test_a_draft_on_sensitive_content_is_named_not_quoted_and_hidden_from_who_opted_out(
     client_of: SignIn, lena: User, annotator: Annotator, project: Project, protocol: Protocol
 ) -> None:
     factories.batch_with_tasks(project, protocol, tasks=1, k=2, name="Pears")
@@ -190,9 +191,14 @@ def test_a_draft_on_sensitive_content_is_named_not_quoted(
     client, home = client_of(lena), reverse("home")
     assert "Pears: question 0?" in client.get(home).text
     Prompt.objects.update(sensitivity=["hate"])
+    assert "Unfinished work" not in client.get(home).text
+    Annotator.objects.update(accepts_sensitive=["hate"])
     text = client.get(home).text
     assert "Pears: question 0?" not in text
     assert "Hate against groups of people" in text
+    Prompt.objects.update(quarantined_at=timezone.now())
+    assert "Unfinished work" not in client.get(home).text
+    assert client.get(reverse("task", args=[seat.task_id])).status_code == 404
 
 
 def test_it_costs_the_same_for_1_batch_as_for_12(

@@ -7,7 +7,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labelapp.models import Annotator, Batch, Pool, Project, Protocol, User
+from labelapp.labeling.services.seats import seat_reserve, seat_take
+from labelapp.models import Annotator, Batch, Pool, Project, Protocol, Seat, User
+from tests import factories
 
 SignIn = Callable[[User], Client]
 
@@ -59,9 +61,26 @@ def test_sensitive_content_is_off_until_ticked_and_off_again_when_unticked(
     client.post(url, {"languages": "en", "accepts_sensitive": ["violence", "hate"]})
     annotator.refresh_from_db()
     assert annotator.accepts_sensitive == ["hate", "violence"]
-    client.post(url, {"languages": "en"})
+    page = client.post(url, {"languages": "en"}, follow=True)
+    assert "From now on you are shown nothing more of what you took away." in page.text
     annotator.refresh_from_db()
     assert annotator.accepts_sensitive == []
+
+
+def test_opting_out_takes_away_what_is_held_and_what_is_reserved(
+    client_of: SignIn, lena: User, annotator: Annotator, project: Project, protocol: Protocol, url: str
+) -> None:
+    factories.batch_with_tasks(project, protocol, tasks=2, k=2)
+    Pool.objects.update(sensitivity=["violence"])
+    client = client_of(lena)
+    client.post(url, {"languages": "en", "accepts_sensitive": ["violence"]})
+    held = seat_take(annotator_id=annotator.pk)
+    assert held is not None
+    assert seat_reserve(annotator_id=annotator.pk) is not None
+    client.post(url, {"languages": "en"})
+    assert client.get(reverse("task", args=[held.task_id])).status_code == 404
+    assert "No task for you now" in client.get(reverse("label", args=[project.slug])).text
+    assert not Seat.objects.filter(annotator=annotator).exists()
 
 
 def test_it_offers_categories_that_the_work_brought_along(

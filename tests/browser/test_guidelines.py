@@ -1,5 +1,6 @@
 """Guidelines, practice and one's own keys in a real browser."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,10 @@ from labelapp.models import Annotator, GuidelineVisit, PracticeExample, Project,
 from labelapp.projects.defaults import GUIDELINES
 from labelapp.projects.worked_examples import WORKED_EXAMPLES
 from tests.browser.conftest import wait_until_quiet
-from tests.browser.test_pages import axe_page, check  # noqa: F401 (a fixture)
+from tests.browser.test_pages import axe_page, check
 from tests.factories import batch_with_tasks, protocol_make
 
+__all__ = ["axe_page"]
 OpenAs = Callable[[User], Page]
 AxePage = Callable[[User | None], Page]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,8 +88,10 @@ def test_the_time_of_reading_is_counted_once(open_as: OpenAs, lena: User, protoc
     page.goto(live_server.url + HOME + "/guidelines/")
     page.wait_for_timeout(1_600)
     page.mouse.move(200, 200)
-    with page.expect_request("**/guidelines/time/"):
-        page.goto(live_server.url + "/")
+    page.goto(live_server.url + "/")
+    deadline = time.monotonic() + 5
+    while not TimeEntry.objects.exists() and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
     wait_until_quiet()
     entry = TimeEntry.objects.get()
     assert entry.kind == "guidelines"
@@ -171,7 +175,7 @@ def test_the_pages_of_a_labeler_have_no_fault_that_axe_finds(
     lena: User,
     changed: Protocol,
     worked: list[PracticeExample],
-    live_server: Any,  # noqa: F811
+    live_server: Any,
 ) -> None:
     page = axe_page(lena)
     compared = f"?protocol={changed.pk}&compare={changed.project.protocols.get(version=1).pk}&q=answer"
@@ -191,7 +195,7 @@ def test_the_pages_of_an_admin_have_no_fault_that_axe_finds(
     omar: User,
     changed: Protocol,
     worked: list[PracticeExample],
-    live_server: Any,  # noqa: F811
+    live_server: Any,
 ) -> None:
     page = axe_page(omar)
     for path in ("/guidelines/", "/guidelines/examples/", "/practice/new/", f"/practice/{worked[0].pk}/edit/"):

@@ -45,6 +45,14 @@ def refuse(page: Page) -> None:
     page.route(DRAFTS, lambda route: route.fulfill(status=503))
 
 
+def lose_last_words(route: Route) -> None:
+    """What a page says as it closes does not arrive."""
+    if route.request.resource_type == "ping":
+        route.abort()
+    else:
+        route.continue_()
+
+
 def again(page: Page, live_server: Any) -> Page:
     """The same person, with a second tab."""
     other = page.context.new_page()
@@ -267,7 +275,9 @@ def test_what_was_entered_into_a_task_that_is_gone_is_sent_from_the_next(
     seats_return(user=lena, batch=batch)
     Seat.objects.filter(task=task).update(position=10_000_000)
     page.unroute(DRAFTS)
-    page.context.route(DRAFTS, lambda route: route.abort() if route.request.resource_type == "ping" else route.continue_())
+    page.context.route(
+        DRAFTS, lambda route: route.abort() if route.request.resource_type == "ping" else route.continue_()
+    )
     start(page, live_server)
     assert task_of(page) != task
     until(lambda: bool(page.evaluate("1")) and Draft.objects.filter(task=task).exists(), "the draft")
@@ -301,7 +311,8 @@ def test_the_oldest_gives_way_where_too_much_waits(page: Page) -> None:
         const entry = JSON.parse(localStorage.getItem(key));
         for (const day of [1, 2, 3, 4]) {
             const fields = [["rationale", String(day).repeat(90000)]];
-            localStorage.setItem(key + day, JSON.stringify({ ...entry, task: "0", fields, at: Date.now() - day * 86400e3 }));
+            const old = { ...entry, task: "0", fields, at: Date.now() - day * 86400e3 };
+            localStorage.setItem(key + day, JSON.stringify(old));
         }
     }""")
     rank(page, "B A C")

@@ -8,6 +8,7 @@ from typing import Any
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FINEGRAINED = DATA / "finegrained_rlhf_qa_even" / "data.jsonl.gz"
+ALPACA = DATA / "alpaca_eval_8way" / "data.jsonl.gz"
 OASST = DATA / "oasst_en_100_trees" / "kway.jsonl.gz"
 PREFERRED = ("tie", "a", "b")
 """What FineGrainedRLHF's numbers 0, 1 and 2 say."""
@@ -46,6 +47,19 @@ def finegrained_row(question: dict[str, Any]) -> dict[str, Any]:
             for pair in question["pairwise"]
         ],
         "demonstrations": [{"annotator": "qa-feedback", "text": corrected}] if corrected.strip() else [],
+    }
+
+
+def alpaca_row(item: dict[str, Any]) -> dict[str, Any]:
+    """An instruction with what eight models answered, long and full of Markdown; nobody has judged them."""
+    return {
+        "id": item["id"],
+        "prompt": item["instruction"],
+        "source": f"AlpacaEval {item['dataset']}",
+        "language": "en",
+        "completions": [
+            {"id": answer["model"], "text": answer["output"], "model": answer["model"]} for answer in item["responses"]
+        ],
     }
 
 

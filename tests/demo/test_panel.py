@@ -24,6 +24,7 @@ from labelapp.labeling.judgement import judgement_read
 from labelapp.labeling.selectors import task_shown
 from labelapp.labeling.services.batches import PromptChoice, tasks_create
 from labelapp.labeling.services.seats import seat_take
+from labelapp.labeling.sheet import Sheet
 from labelapp.models import Annotation, Annotator, Batch, Job, Project, Protocol, Seat, TaskSkip, User
 from tests.factories import batch_with_tasks, completion_make, labeler_make, prompt_make
 

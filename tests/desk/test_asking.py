@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.services.seats import task_skip
-from labelapp.models import Annotator, ComparisonTask, Draft, Inquiry, Seat, TaskSkip, User
+from labelapp.models import Annotator, Batch, ComparisonTask, Draft, Inquiry, Seat, TaskSkip, User
 from tests import factories
 
 SignIn = Callable[[User], Client]
@@ -45,6 +45,14 @@ def test_the_form_leads_back_to_the_task(client_of: SignIn, lena: User, held: Co
     assert "Your question is on its way" in page.text
     refused = client_of(lena).post(url, {"text": ""}, follow=True)
     assert "There is no question yet" in refused.text
+
+
+def test_the_form_leads_back_to_the_page_for_writing_where_an_answer_is_written(
+    client_of: SignIn, lena: User, held: ComparisonTask, url: str
+) -> None:
+    Batch.objects.update(work=Batch.Work.DEMONSTRATION)
+    answer = client_of(lena).post(url, TEXT)
+    assert answer.headers["Location"] == reverse("write_task", args=[held.pk])
 
 
 def test_whoever_signed_out_meanwhile_comes_back_to_the_task(held: ComparisonTask, url: str) -> None:

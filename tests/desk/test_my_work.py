@@ -234,7 +234,7 @@ def test_paid_time_of_a_day_is_all_of_it(
     assert "Comparing 10 min, Writing answers 20 min, Breaks 16 min, Reading the guidelines 5 min" in text
     assert "<strong>1 h 30 min</strong>" in text
     assert "Writing prompts" not in text
-    assert "Your paid time today: 51 min." in client.get(reverse("home")).text
+    assert "Paid time today: 51 min." in client.get(reverse("home")).text
 
 
 def test_missing_time_is_said_per_day(

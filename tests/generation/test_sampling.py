@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from labelapp.errors import DomainError
 from labelapp.generation.sampling import (
@@ -56,6 +57,12 @@ def test_prompts_are_chosen_by_what_they_are(project: Project) -> None:
     assert chosen(project, source="book", tags=["pears"]) == {pears}
     assert chosen(project, prompts=[validation, apples]) == {validation, apples}
     assert chosen(project, newest_prompt=pears) == {validation, pears}
+
+
+def test_prompts_in_quarantine_are_never_answered(project: Project) -> None:
+    prompt_make(project, "one", quarantined_at=timezone.now())
+    two = prompt_make(project, "two").pk
+    assert chosen(project) == {two}
 
 
 def test_only_new_prompts_leaves_out_what_each_model_answered(project: Project) -> None:

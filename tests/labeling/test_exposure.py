@@ -11,7 +11,7 @@ from django.utils import timezone
 from labelapp.labeling.selectors import task_waits
 from labelapp.labeling.services.exposure import DAY_LIMIT, PAUSE, STRETCH_LIMIT, exposure_add, exposure_limited
 from labelapp.labeling.services.seats import seat_reserve, seat_show, seat_take, seat_transition, task_skip
-from labelapp.models import Annotator, Exposure, Pool, Project, Protocol, Seat, TaskSkip
+from labelapp.models import Annotator, Exposure, Pool, Project, Prompt, Protocol, Seat, TaskSkip
 from tests.factories import batch_with_tasks
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -54,6 +54,7 @@ def opted_in(annotator: Annotator) -> Annotator:
 def sensitive_batch(project: Project, protocol: Protocol, **plan: Any) -> None:
     batch = batch_with_tasks(project, protocol, **plan)
     Pool.objects.filter(batch=batch).update(sensitivity=["hate"])
+    Prompt.objects.filter(tasks__batch=batch).update(sensitivity=["hate"])
 
 
 def take(annotator: Annotator) -> Seat:
@@ -116,7 +117,7 @@ def test_a_negative_time_is_none(annotator: Annotator, clock: Clock) -> None:
 
 
 def test_the_limits_are_those_of_the_specification() -> None:
-    assert (STRETCH_LIMIT, DAY_LIMIT, PAUSE) == tuple(timedelta(minutes=number) for number in (25, 120, 15))
+    assert tuple(timedelta(minutes=number) for number in (25, 120, 15)) == (STRETCH_LIMIT, DAY_LIMIT, PAUSE)
 
 
 def test_beyond_the_limit_ordinary_tasks_go_on(annotator: Annotator, project: Project, protocol: Protocol) -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -236,3 +237,82 @@ def test_the_first_preference_between_two_is_kept_too() -> None:
 def test_no_form_raises(fields: dict[str, str]) -> None:
     reading = judgement_read(sheet_of([1, 2, 0], asks_confidence=True), fields)
     assert (reading.judgement is None) == bool(reading.problems)
+
+
+def test_what_none_apply_answered_is_told_from_what_was_answered() -> None:
+    """Only questions whose yes is bad, only where the answer still is no."""
+    fields = {**GOOD, "bulk-A": "harmful,constraint,junk", "answer-A-harmful": "no", "answer-A-constraint": "no"}
+    fields |= {"bulk-B": "harmful", "answer-B-harmful": "yes", "answer-C-harmful": "no"}
+    said = judged(judgement_read(sheet_of([2, 0, 1]), fields))
+    assert {slot: list(rating.in_bulk) for slot, rating in said.ratings.items()} == {2: ["harmful"], 0: [], 1: []}
+
+
+def test_the_values_before_the_first_mark_are_kept_by_slot() -> None:
+    before = {"ranking": "C A=B", "likert-A": "2", "likert-B": "9", "answer-C-harmful": "yes", "answer-C-x": "yes"}
+    said = judged(judgement_read(sheet_of([2, 0, 1]), {**GOOD, "before_marks": json.dumps(before)}))
+    assert said.before_marks == {"ranking": [[1], [0, 2]], "likert": {"2": 2}, "answers": {"1": {"harmful": "yes"}}}
+    assert said.marks == "shown"
+
+
+@pytest.mark.parametrize("raw", ["", "junk", "[1]", "null", '{"ranking": 3}', '{"likert-A": {"x": 1}}'])
+def test_what_cannot_be_read_of_the_values_before_a_mark_stands_in_nobodys_way(raw: str) -> None:
+    said = judged(judgement_read(sheet_of([0, 1, 2]), {**GOOD, "before_marks": raw}))
+    assert said.before_marks in (None, {"ranking": None, "likert": {}, "answers": {}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "marks"),
+    [
+        ({}, "shown"),
+        ({"marks_contradictions": False}, ""),
+        ({"asks_ranking": False}, ""),
+        ({"likert_points": 0}, "shown"),
+        ({"likert_points": 2}, "shown"),
+    ],
+)
+def test_marks_are_due_where_ranking_and_ratings_can_disagree(fields: dict[str, object], marks: str) -> None:
+    assert sheet_of([0, 1, 2], **fields).marks == marks
+
+
+def test_without_severe_questions_thumbs_cannot_contradict_a_ranking() -> None:
+    assert replace(sheet_of([0, 1, 2], likert_points=2), questions=QUESTIONS[1:]).marks == ""
+
+
+def test_thumbs_are_two_points() -> None:
+    alone = sheet_of([0], likert_points=2)
+    assert judged(judgement_read(alone, {"likert-A": "2"})).ratings[0].likert == 2
+    assert "good or not" in judgement_read(alone, {"likert-A": "3"}).problems["likert-A"]
+
+
+def test_one_completion_is_rated_and_not_ranked() -> None:
+    said = judged(judgement_read(sheet_of([0]), {"likert-A": "6", "ranking": "A"}))
+    assert (said.tiers, said.edges, said.marks, said.ratings[0].likert) == (None, [], "", 6)
+
+
+def test_later_seats_are_not_asked_about_the_prompt() -> None:
+    later = replace(sheet_of([0, 1, 2]), first_seat=False)
+    assert judged(judgement_read(later, {**GOOD, "answer-ambiguous": "yes"})).answers == {}
+
+
+TEXTS = ["Water it.", "Cut it.", "Leave it."]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"edit": "Cut it in May.", "edit_of": ""}, "which completion"),
+        ({"edit": "Cut it in May.", "edit_of": "AB"}, "which completion"),
+        ({"edit": "Cut it in May.", "edit_of": "A"}, "A is not"),
+        ({"edit": " Leave it.\r\n", "edit_of": "C"}, "the same as completion C"),
+        ({"edit": "x" * 100_001, "edit_of": "C"}, "shorten it to 100,000"),
+    ],
+)
+def test_an_edit_is_of_the_best_and_changes_it(fields: dict[str, str], problem: str) -> None:
+    reading = judgement_read(sheet_of([0, 1, 2], asks_edit=True), {**GOOD, **fields}, TEXTS)
+    assert problem in reading.problems["edit"]
+
+
+def test_an_edit_is_kept_with_its_slot_and_only_where_it_is_asked_for() -> None:
+    fields = {**GOOD, "edit": "Leave it\r\nalone.", "edit_of": "C"}
+    assert judged(judgement_read(sheet_of([2, 0, 1], asks_edit=True), fields, TEXTS)).edit == (1, "Leave it\nalone.")
+    assert judged(judgement_read(sheet_of([2, 0, 1]), fields, TEXTS)).edit is None

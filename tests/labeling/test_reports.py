@@ -288,7 +288,14 @@ def test_idle_time_before_a_skip_is_paid_for_ten_minutes(annotator: Annotator, t
     assert TimeEntry.objects.get().seconds == 11 * 60 + 1
 
 
-def test_a_skip_without_a_seat_is_not_paid(annotator: Annotator, task: ComparisonTask) -> None:
+def test_work_on_a_task_whose_seat_was_lost_is_paid_too(annotator: Annotator, task: ComparisonTask) -> None:
+    ago = timezone.now() - timedelta(seconds=80)
+    Draft.objects.create(annotator=annotator, task=task, opened_at=ago, saved_at=ago)
+    task_skip(annotator_id=annotator.pk, task=task, reason=TaskSkip.Reason.UNCLEAR, paid_seconds=60)
+    assert TimeEntry.objects.get().seconds == 60
+
+
+def test_a_task_that_was_never_begun_is_not_paid(annotator: Annotator, task: ComparisonTask) -> None:
     task_skip(annotator_id=annotator.pk, task=task, reason=TaskSkip.Reason.UNCLEAR, paid_seconds=100)
     assert not TimeEntry.objects.exists()
 

@@ -86,9 +86,10 @@ def test_a_labeler_sees_their_own_work_and_nothing_else(
     batch = factories.batch_with_tasks(project, protocol, name="Spring")
     factories.annotation_make(batch.tasks.all()[0], annotator)
     text = client_of(lena).get(url).text
-    assert _figure(text, "Tasks you labeled") == "1"
+    assert "You labeled <strong>1</strong> task" in text
     assert reverse("label", args=[project.slug]) in text
-    for hidden in ["Spring", "What came in", reverse("prompts", args=[project.slug])]:
+    assert "Spring" in text
+    for hidden in ["What came in", reverse("prompts", args=[project.slug])]:
         assert hidden not in text
 
 

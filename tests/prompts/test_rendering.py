@@ -118,6 +118,27 @@ def test_it_shows_a_formula_that_cannot_be_typeset_as_its_source() -> None:
     assert r'<code class="formula">$\frac{1}{$</code>' in render_markdown(r"see $\frac{1}{$ there")
 
 
+@pytest.mark.parametrize("text", ["40*2*3=240", "2**3**2", "5*x*2", "$<<5*2=10>>10, $<<3*2=6>>6"])
+def test_a_product_keeps_its_stars(text: str) -> None:
+    assert read(text).text.strip() == text
+
+
+def test_emphasis_within_words_is_kept() -> None:
+    assert "<strong>W</strong>orld" in render_markdown("**W**orld")
+    assert "我<em>很</em>好" in render_markdown("我*很*好")
+
+
+def test_a_row_with_more_cells_than_the_head_keeps_them() -> None:
+    html = render_markdown("| a | b |\n|---|--:|\n| 1 | 2 | **3** | 4 |\n| 5 | 6 |\n- item")
+    assert '<td dir="auto" data-align="right">2 | <strong>3</strong> | 4</td>' in html
+    assert '<td dir="auto" data-align="right">6</td>' in html
+
+
+def test_mixed_directions_scripts_and_emoji_come_through_as_they_are() -> None:
+    text = "العربية with English 和中文混排 👩🏽‍🚀🇩🇪 שלום 123"
+    assert f'<p dir="auto">{text}</p>' in render_markdown(text)
+
+
 def test_prices_are_no_formulas() -> None:
     assert "<math" not in render_markdown("It costs $5, then $10 and later $20.")
 

@@ -39,10 +39,18 @@ def test_a_plain_prompt_is_written(labeler: Client, annotator: Annotator) -> Non
     assert "Plan my beds." in html
 
 
-def test_the_first_language_of_the_person_is_chosen(labeler: Client, annotator: Annotator) -> None:
-    Annotator.objects.filter(pk=annotator.pk).update(languages=["de", "en"])
-    html = labeler.get(PROMPT).content.decode()
-    assert '<option value="de" selected>German</option>' in html
+@pytest.mark.parametrize(
+    ("languages", "chosen"),
+    [(["de", "en-GB"], "en-GB"), (["de", "fr"], "de"), ([], "")],
+)
+def test_the_language_of_the_page_is_chosen_else_their_first(
+    labeler: Client, annotator: Annotator, languages: list[str], chosen: str
+) -> None:
+    Annotator.objects.filter(pk=annotator.pk).update(languages=languages)
+    assert f'<option value="{chosen}" selected>' in labeler.get(PROMPT).content.decode()
+
+
+def test_only_a_language_of_the_person_is_taken(labeler: Client) -> None:
     assert labeler.post(PROMPT, {"text": "Bonjour", "language": "fr"}).status_code == 422
 
 

@@ -160,6 +160,16 @@ def test_who_was_signed_out_is_told_so_and_comes_back(client_of: ClientOf, label
     assert labeler.get(here + "submit/")["Location"] == here
 
 
+def test_a_reported_prompt_leads_to_the_next_one_to_write(labeler: Client, here: str) -> None:
+    fields = {"seating": slip(labeler, here), "kind": "personal_data"}
+    assert labeler.post(here.replace("/write/", "/label/") + "report/", fields)["Location"] == WRITE
+    assert labeler.get(WRITE)["Location"] != here
+
+
+def test_the_address_of_the_labeling_page_leads_here(labeler: Client, here: str) -> None:
+    assert labeler.get(here.replace("/write/", "/label/"))["Location"] == here
+
+
 def test_an_answer_can_be_corrected_and_then_not(labeler: Client, here: str) -> None:
     submit(labeler, here)
     first = Demonstration.objects.get()

@@ -7,25 +7,28 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import JSONField
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from labelapp.errors import ConflictError, DomainError
 from labelapp.labeling.judgement import Judgement
 from labelapp.labeling.services.edits import edit_make
 from labelapp.labeling.services.exposure import exposure_add
 from labelapp.labeling.services.seats import (
+    RENEWED,
+    RENEWING,
     Renewal,
-    annotator_lock,
-    seat_heartbeat,
+    renewal_asked,
+    renewal_read,
     seat_transition,
     tally_count,
 )
 from labelapp.models import Annotation, Protocol, Seat
+from labelapp.statements import prepared
 
 DRAFT_LIMIT = 200_000
-ALREADY = "You have already submitted this task from another tab or device; that answer was kept."
 
 SAVE_DRAFT = """
 INSERT INTO labelapp_draft AS draft (annotator_id, task_id, content, revision, opened_at, saved_at)
@@ -45,6 +48,13 @@ ON CONFLICT (annotator_id, task_id) DO UPDATE
       AND (draft.revision <= %(base)s OR draft.content->>'page' = ANY(%(pages)s::text[]))
 RETURNING draft.revision
 """
+
+# The draft, and what its holder has, in one statement.
+SAVE = f"""
+WITH saved AS ({SAVE_DRAFT}), {RENEWING}
+SELECT saved.revision, {RENEWED}
+FROM (SELECT 1) AS one LEFT JOIN saved ON true LEFT JOIN held ON true LEFT JOIN ahead ON true
+"""  # noqa: S608 (words of our own)
 
 FACTS = """
 SELECT batch.id, batch.quota, prompt.sensitivity, earlier.id, earlier.idempotency_key, draft.opened_at
@@ -130,24 +140,24 @@ def draft_save(
     draft is too large.
     """
     if sum(len(name) + len(value) for name, value in content.items()) > DRAFT_LIMIT:
-        raise DomainError("This draft is too long to keep (200,000 characters at most). Shorten the rationale.")
+        raise DomainError(_("This draft is too long to keep (200,000 characters at most). Shorten the rationale."))
     # PostgreSQL's jsonb cannot hold a NUL character.
     stored = json.dumps({name.replace("\x00", ""): value.replace("\x00", "") for name, value in content.items()})
-    with transaction.atomic(), connection.cursor() as cursor:
-        values: dict[str, int | str | datetime | list[str]] = {
-            "annotator": seating.annotator_id,
-            "task": seating.task_id,
-            "content": stored,
-            "revision": revision,
-            "base": revision - 1 if base is None else base,
-            "pages": [page for page in pages if page],
-            "opened_at": seating.opened_at,
-            "reserved": seating.reserved,
-        }
-        cursor.execute(SAVE_DRAFT, values)
-        if cursor.fetchone() is None:
-            raise ConflictError("This task was changed, submitted or skipped in another tab. Reload to see it.")
-        return seat_heartbeat(annotator_id=seating.annotator_id, task_id=seating.task_id, idle_seconds=0)
+    values = {
+        **renewal_asked(annotator_id=seating.annotator_id, task_id=seating.task_id, idle_seconds=0),
+        "content": stored,
+        "revision": revision,
+        "base": revision - 1 if base is None else base,
+        "pages": [page for page in pages if page],
+        "opened_at": seating.opened_at,
+        "reserved": seating.reserved,
+    }
+    with prepared() as cursor:
+        cursor.execute(SAVE, values)
+        saved, *renewed = cursor.fetchone()
+    if saved is None:
+        raise ConflictError(_("This task was changed, submitted or skipped in another tab. Reload to see it."))
+    return renewal_read(renewed)
 
 
 @transaction.atomic
@@ -164,12 +174,11 @@ def annotation_submit(
     The same key again returns the annotation that it made. Raises ConflictError when the person has already submitted
     this task in another way.
     """
-    annotator_lock(seating.annotator_id)
     facts = _facts(seating)
     if facts.earlier and facts.earlier_key == seating.key:
         return Annotation.objects.get(pk=facts.earlier)
     if facts.earlier:
-        raise ConflictError(ALREADY)
+        raise ConflictError(_("You have already submitted this task from another tab or device; that answer was kept."))
     seat = seat_for(seating)
     opened_at = seat.held_at if seat and seating.reserved and seat.held_at else seating.opened_at
     annotation = annotation_insert(
@@ -222,7 +231,7 @@ def annotation_insert(
         for slot, said in judgement.ratings.items()
     ]
     values = {name: getattr(annotation, name) for name in COLUMNS}
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(INSERT, {**values, **{name: _json(values[name]) for name in JSON}, "ratings": _json(ratings)})
         (annotation.pk,) = cursor.fetchone()
     annotation._state.adding = False
@@ -247,8 +256,9 @@ def effort_within(effort: Effort, opened_at: datetime) -> Effort:
 
 
 def _facts(seating: Seating) -> Facts:
-    """What the database knows of a person and a task that they submit."""
-    with connection.cursor() as cursor:
+    """Lock the person, then read what is known of them and a task that they submit."""
+    with prepared() as cursor:
+        cursor.execute("SELECT id FROM labelapp_annotator WHERE id = %s FOR NO KEY UPDATE", [seating.annotator_id])
         cursor.execute(FACTS, {"task": seating.task_id, "annotator": seating.annotator_id})
         return Facts(*cursor.fetchone())
 

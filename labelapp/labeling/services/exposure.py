@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 
 from labelapp.models import Annotator, Exposure
+from labelapp.statements import prepared
 
 STRETCH_LIMIT = timedelta(minutes=25)
 DAY_LIMIT = timedelta(minutes=120)
@@ -36,7 +36,7 @@ def exposure_add(*, annotator_id: int, seconds: int) -> None:
         "now": now,
         "stretch_since": now - timedelta(seconds=seconds) - PAUSE,
     }
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(EXPOSURE_ADD, values)
 
 

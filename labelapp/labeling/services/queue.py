@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 
 from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.exposure import exposure_limited, is_enough
 from labelapp.models import Annotator, Batch, Exposure, Seat
+from labelapp.statements import prepared
 
 # Each by its own partial index; the two states in one condition would read all that a person ever filled.
 OWN = """
@@ -131,7 +131,7 @@ class Own:
 
 def seated_lock(annotator_id: int) -> Seated:
     """Lock a person, then read what they have: a request that waited for another of theirs sees what that one did."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT id FROM labelapp_annotator WHERE id = %s FOR NO KEY UPDATE", [annotator_id])
         cursor.execute(SEATED, {"annotator": annotator_id})
         rows = cursor.fetchall()
@@ -165,7 +165,7 @@ def seat_next(
         "beside": beside,
         "rescan": rescan,
     }
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(TAKES[work], {**_person(seated.annotator, work, is_enough(seated.exposure, now)), **given})
         row = cursor.fetchone()
     return instances(iter(row), [Seat])[0] if row else None
@@ -174,7 +174,7 @@ def seat_next(
 def seat_waits(annotator: Annotator, *, work: Batch.Work = Batch.Work.COMPARISON) -> bool:
     """Whether a person has a seat, or one is open for them. Takes nothing and locks nothing."""
     person = _person(annotator, work, exposure_limited(annotator, timezone.now()))
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(WAITS[work], {**person, "beside": 0, "rescan": True})
         (waits,) = cursor.fetchone()
     return bool(waits)

@@ -1,9 +1,10 @@
 """Seats: each production task gets exactly its overlap of counted annotations, by as many different people."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Case, Exists, F, Func, Max, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -26,6 +27,7 @@ from labelapp.models import (
     TimeEntry,
     User,
 )
+from labelapp.statements import prepared
 
 LEASE = timedelta(minutes=5)
 RESERVATION = timedelta(minutes=2)
@@ -54,8 +56,8 @@ KEPT_AWAY = Exists(Report.objects.filter(IN_TRIAGE, task=OuterRef("task"))) | Ex
 )
 
 # Both rows of a person in one statement. What is no longer for them, since they opted out, is not renewed.
-RENEW = f"""
-WITH held AS (
+RENEWING = """
+held AS (
     UPDATE labelapp_seat seat
     SET input_at = greatest(seat.input_at, %(input_at)s),
         lease_until = CASE WHEN greatest(seat.input_at, %(input_at)s) > %(input_since)s
@@ -75,8 +77,9 @@ WITH held AS (
       AND pool.id = seat.pool_id AND person.id = seat.annotator_id AND pool.sensitivity <@ person.accepts_sensitive
     RETURNING seat.task_id
 )
-SELECT {columns(Seat, "held")}, ahead.task_id AS ahead FROM held LEFT JOIN ahead ON true
-"""  # noqa: S608 (words of our own)
+"""
+RENEWED = f"{columns(Seat, 'held')}, ahead.task_id AS ahead"
+RENEW = f"WITH {RENEWING} SELECT {RENEWED} FROM held LEFT JOIN ahead ON true"  # noqa: S608 (words of our own)
 
 TALLY = """
 INSERT INTO labelapp_batchtally AS tally (annotator_id, batch_id, labels) VALUES (%s, %s, 1)
@@ -137,6 +140,19 @@ def seat_show(*, annotator_id: int, task_id: int) -> Seat | None:
     return reserved if reserved and reserved.task_id == task_id and _show(reserved) else None
 
 
+@transaction.atomic(savepoint=False)
+def seat_onward(*, annotator_id: int, task_id: int) -> tuple[Seat | None, Seat | None]:
+    """Show what was reserved, as `seat_show` does, and reserve the task after it, as `seat_reserve` does.
+
+    Returns both; the second is None where there is none, or where the first is.
+    """
+    seated = seated_lock(annotator_id)
+    held, reserved = _own(seated)
+    if held or not reserved or reserved.task_id != task_id or not _show(reserved):
+        return (held if held and held.task_id == task_id else None), None
+    return reserved, _next(seated, Batch.Work.COMPARISON, beside=reserved.task_id)
+
+
 def annotator_lock(annotator_id: int) -> Annotator:
     """Let one person's requests pass one after the other. The first lock of whoever takes several."""
     return Annotator.objects.select_for_update(no_key=True).get(pk=annotator_id)
@@ -161,8 +177,16 @@ def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Ren
 
     `idle_seconds` is how long ago the person last did something on the page.
     """
+    with prepared() as cursor:
+        cursor.execute(RENEW, renewal_asked(annotator_id=annotator_id, task_id=task_id, idle_seconds=idle_seconds))
+        row = cursor.fetchone()
+    return renewal_read(row)
+
+
+def renewal_asked(*, annotator_id: int, task_id: int, idle_seconds: int) -> dict[str, Any]:
+    """The values of `RENEWING`."""
     now = timezone.now()
-    values: dict[str, Any] = {
+    return {
         "annotator": annotator_id,
         "task": task_id,
         "input_at": now - timedelta(seconds=max(idle_seconds, 0)),
@@ -172,10 +196,11 @@ def seat_heartbeat(*, annotator_id: int, task_id: int, idle_seconds: int) -> Ren
         "cap": LEASE_CAP,
         "writing_cap": LEASE_CAPS[Batch.Work.DEMONSTRATION],
     }
-    with connection.cursor() as cursor:
-        cursor.execute(RENEW, values)
-        row = cursor.fetchone()
-    if row is None:
+
+
+def renewal_read(row: Sequence[Any] | None) -> Renewal:
+    """What a row of `RENEWED` says."""
+    if row is None or row[0] is None:
         return Renewal(None, None)
     columns_left = iter(row)
     return Renewal(instances(columns_left, [Seat])[0], next(columns_left))
@@ -219,11 +244,11 @@ def task_leave(
     if any(answers.objects.filter(supersedes=None, **own).exists() for answers in (Annotation, Demonstration)):
         return False
     _, new = TaskSkip.objects.get_or_create(**own, defaults={"reason": reason, "note": note[:500]})
-    seat = Seat.objects.filter(**own).select_related("pool").first()
-    if new and seat and seat.held_at:
-        seconds = _seconds_held(seat.held_at, seat.input_at, paid_seconds)
+    since, until = _at_work(own)
+    if new and since:
+        seconds = _seconds_paid(since, until or since, paid_seconds)
         TimeEntry.objects.create(kind=TimeEntry.Kind.SKIPPED, seconds=seconds, **own)
-        if seat.pool.sensitivity:
+        if task.prompt.sensitivity:
             exposure_add(annotator_id=annotator.pk, seconds=seconds)
     Draft.objects.filter(**own).delete()
     seat_transition(Seat.objects.filter(**own), Seat.State.OPEN)
@@ -247,14 +272,19 @@ def drafts_forget() -> int:
 
 def tally_count(*, annotator_id: int, batch_id: int) -> None:
     """Count a label that a person gave in a batch; to be called for batches with a quota."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(TALLY, [annotator_id, batch_id])
 
 
-def _seconds_held(held_at: datetime, input_at: datetime | None, counted: int | None) -> int:
-    """What is paid for a task that was held since then: no more than passed while there was input now and then."""
-    until = min(timezone.now(), (input_at or held_at) + INPUT_WINDOW)
-    passed = int((until - held_at).total_seconds()) + 1
+def _at_work(own: dict[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """Since when somebody is at a task, and their last input: by their seat, or by their draft if they lost it."""
+    held = Seat.objects.filter(state=Seat.State.HELD, **own).values_list("held_at", "input_at").first()
+    return held or Draft.objects.filter(**own).values_list("opened_at", "saved_at").first() or (None, None)
+
+
+def _seconds_paid(since: datetime, last_input: datetime, counted: int | None) -> int:
+    """What is paid for a task that was left: what the page counted, but no more than passed until input ceased."""
+    passed = int((min(timezone.now(), last_input + INPUT_WINDOW) - since).total_seconds()) + 1
     return max(0, passed if counted is None else min(counted, passed))
 
 
