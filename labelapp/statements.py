@@ -15,8 +15,7 @@ def prepared() -> Iterator[CursorWrapper]:
     Django's own cursors write the values into the statement, which makes it another one each time.
     """
     connection.ensure_connection()
-    with (
-        connection.wrap_database_errors,
-        connection._prepare_cursor(ServerBindingCursor(connection.connection)) as cursor,  # type: ignore[attr-defined]
-    ):
-        yield cursor
+    with connection.wrap_database_errors:
+        own = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
+        with connection._prepare_cursor(own) as cursor:  # type: ignore[attr-defined]
+            yield cursor

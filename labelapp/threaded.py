@@ -61,7 +61,7 @@ class ThreadedHandler(ASGIHandler):
             set_script_prefix(get_script_prefix(scope))
             signals.request_started.send(sender=self.__class__, scope=scope)
             request, refusal = self.create_request(scope, body)
-            response: HttpResponseBase = refusal if request is None else self.get_response(request)
+            response = self.get_response(request) if request is not None else refusal
             response._handler_class = self.__class__  # type: ignore[attr-defined]
             if response.streaming:
                 close_old_connections()

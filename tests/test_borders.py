@@ -82,7 +82,7 @@ def room_files() -> list[tuple[str, Path]]:
 
 def test_every_folder_of_the_application_is_a_known_room() -> None:
     folders = {path.name for path in (ROOT / "labelapp").iterdir() if (path / "__init__.py").exists()}
-    assert folders - set(ROOMS) == {"models", "management", "templatetags"}
+    assert folders - set(ROOMS) == {"models", "management", "templatetags", "locale"}
 
 
 def test_rooms_import_only_what_stands_above_them() -> None:

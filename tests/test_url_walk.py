@@ -259,8 +259,11 @@ PAGES: dict[str, list[Visit]] = {
     # labeling
     "label": [get(MEMBERS)],
     "label_waiting": [get((302, 404, 286, 286, 286))],
+    "label_ahead": [get((302, 404, 200, 204, 204))],
     "label_break": [post((401, 404, 200, 200, 200), {"seconds": "60"})],
     "task": [get(HOLDER)],
+    "task_correct": [get((302, 404, 404, 404, 404)), post((302, 404, 404, 404, 404))],
+    "task_report": [get(TO_THE_TASK), post((302, 404, 400, 400, 400), World.slip)],
     "task_diff": [Visit("get", HOLDER, lambda _world: {"a": "A", "b": "B"})],
     "task_draft": [get(TO_THE_TASK), post((302, 404, 200, 400, 400), World.slip)],
     "task_heartbeat": [post(MEMBERS)],
@@ -414,7 +417,7 @@ def address(name: str, world: World) -> str:
 
 def _writes(queries: CaptureQueriesContext) -> list[str]:
     changes = ('INSERT INTO "labelapp_', 'UPDATE "labelapp_', 'DELETE FROM "labelapp_')
-    return [query["sql"] for query in queries.captured_queries if query["sql"].startswith(changes)]
+    return [query["sql"] for query in queries.captured_queries if (query["sql"] or "").startswith(changes)]
 
 
 def _is_refused(person: str, response: HttpResponse) -> bool:

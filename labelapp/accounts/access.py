@@ -3,6 +3,7 @@
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 from django.http import Http404
+from django.utils.translation import gettext as _
 
 from labelapp.errors import DeniedError
 from labelapp.models import Job, Membership, Role, User
@@ -40,7 +41,9 @@ def site_admin_require(user: User | AnonymousUser) -> User:
     """Return the user when they may create projects. Raises DeniedError otherwise."""
     if isinstance(user, User) and user.is_active and user.is_staff:
         return user
-    raise DeniedError("Only site administrators create projects. Ask one of them, or ask to be invited to a project.")
+    raise DeniedError(
+        _("Only site administrators create projects. Ask one of them, or ask to be invited to a project.")
+    )
 
 
 def _checked(memberships: QuerySet[Membership], user: User | AnonymousUser, at_least: Role) -> Membership:
@@ -50,5 +53,8 @@ def _checked(memberships: QuerySet[Membership], user: User | AnonymousUser, at_l
     if isinstance(user, User):
         membership.user = user  # known already: no query for who asks
     if Role(membership.role).rank < at_least.rank:
-        raise DeniedError(f"This needs the role “{at_least.label}”; yours here is “{Role(membership.role).label}”.")
+        raise DeniedError(
+            _("This needs the role “%(needed)s”; yours here is “%(held)s”.")
+            % {"needed": _(at_least.label), "held": _(Role(membership.role).label)}
+        )
     return membership

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from labelapp.accounts.audit import audit_record
 from labelapp.accounts.selectors import invitations_valid
@@ -49,7 +50,7 @@ def invitation_accept(*, secret: str, user: User) -> Membership:
     """
     invitation = invitation_find(secret)
     if invitation is None or not _invitation_take(invitation, user):
-        raise ConflictError("This invitation was used, withdrawn or has expired. Ask an admin for a new one.")
+        raise ConflictError(_("This invitation was used, withdrawn or has expired. Ask an admin for a new one."))
     held = Membership.objects.filter(project=invitation.project, user=user, ended_at__isnull=True).first()
     role = Role(invitation.role)
     if held and Role(held.role).rank >= role.rank:

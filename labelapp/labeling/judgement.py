@@ -136,7 +136,7 @@ def _answers_read(
     for question in questions:
         raw = fields.get(prefix + question.key, "")
         if raw and (raw not in ANSWER_VALUES or (raw == "na" and not question.allows_na)):
-            problems[prefix + question.key] = _("“%(question)s” takes yes or no.") % {"question": question.text}
+            problems[prefix + question.key] = _("“%(question)s” takes yes or no.") % {"question": _(question.text)}
         answers[question.key] = raw or None
     return answers
 

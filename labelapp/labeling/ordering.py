@@ -88,6 +88,8 @@ def ranking_write(tiers: Sequence[Sequence[int]], order: Sequence[int]) -> str:
 
 def ranking_example(letters: str, *, ties: bool = True) -> str:
     """What a ranking of these letters may look like."""
+    if len(letters) < 2:
+        return letters
     if not ties:
         return " ".join([letters[-1], *letters[:-1]])
     return "A=B" if len(letters) == 2 else " ".join([letters[-1], *letters[2:-1], f"{letters[0]}={letters[1]}"])

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.core import signing
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from labelapp.errors import DomainError
 from labelapp.labeling.services.annotations import Seating
@@ -43,10 +44,12 @@ def seating_read(text: str, *, task_id: int, annotator_id: int) -> Seating:
     try:
         value = signing.loads(text, salt=SALT, max_age=LIFETIME)
     except signing.BadSignature:
-        raise DomainError("This form is damaged or older than 30 days. Reload the page; your draft is kept.") from None
+        raise DomainError(
+            _("This form is damaged or older than 30 days. Reload the page; your draft is kept.")
+        ) from None
     seating = Seating(
         value[0], value[1], uuid.UUID(value[2]), datetime.fromisoformat(value[3]), *(bool(each) for each in value[4:6])
     )
     if (seating.task_id, seating.annotator_id) != (task_id, annotator_id):
-        raise DomainError("This form belongs to another task or person. Open your next task from the start page.")
+        raise DomainError(_("This form belongs to another task or person. Open your next task from the start page."))
     return seating

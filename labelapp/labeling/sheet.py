@@ -77,7 +77,7 @@ class Sheet:
     @property
     def marks(self) -> str:
         """Whether contradictions are marked on this page, or would be; empty where none can arise."""
-        differ = self.protocol.likert_points > 2 or bool(self.severe and self.questioned)
+        differ = self.protocol.likert_points > 0 or bool(self.severe and self.questioned)
         return self.group if self.protocol.marks_contradictions and self.asks_order and differ else ""
 
     def asked(self, scope: Question.Scope) -> list[Question]:

@@ -21,9 +21,12 @@ export function element(name, attributes, ...children) {
 /** A sentence with its {names} filled in. */
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
-/** The hour and minute of a moment, as the page's language writes it. */
-export const clock = (moment) =>
-  new Date(moment).toLocaleTimeString(document.documentElement.lang || [], { hour: "2-digit", minute: "2-digit" });
+/** The hour and minute of a moment, in the page's language, as the person's country writes it. */
+export function clock(moment) {
+  const language = (document.documentElement.lang || "en").split("-")[0];
+  const place = navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
+  return new Date(moment).toLocaleTimeString(place, { hour: "2-digit", minute: "2-digit" });
+}
 
 /** The token against forged requests. Signing in, also in another tab, changes it: the cookie counts, not the page. */
 export const token = () =>

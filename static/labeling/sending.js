@@ -233,7 +233,7 @@ export function sendingStart(form, words, { kept, ranking, time, status, ahead, 
     const answer = new DOMParser().parseFromString(html, "text/html");
     const [problems] = ["[data-focus]", "main [role=alert]", "main", "body"].map((place) => answer.querySelector(place)).filter(Boolean);
     for (const old of form.querySelectorAll("[data-focus]")) old.remove();
-    const notice = element("div", { class: "notice", "data-tone": "bad", role: "alert", tabindex: "-1", "data-focus": "" });
+    const notice = element("div", { class: "notice", "data-tone": problems.dataset.tone ?? "bad", role: "alert", tabindex: "-1", "data-focus": "" });
     notice.append(...problems.childNodes);
     if (code === 409) notice.append(element("a", { class: "btn", href: form.dataset.next }, words.to_next));
     form.prepend(notice);

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from labelapp.models import Annotation, Draft, User
+from labelapp.models import Annotation, Draft, Seat, User
 
 OpenAs = Callable[[User], Page]
 ADDRESS = "/projects/garden-helper/label/"
@@ -84,3 +84,10 @@ def annotations(count: int) -> None:
 def kept(page: Page) -> list[str]:
     """The names of what waits in the browser."""
     return list(page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('prefloop:unsent:'))"))
+
+
+def reserved(page: Page) -> int:
+    """Wait until the next task is reserved, and return which it is."""
+    with_reserved = Seat.objects.filter(state=Seat.State.RESERVED)
+    until(lambda: bool(page.evaluate("1")) and with_reserved.exists(), "a reserved task")
+    return with_reserved.get().task_id

@@ -23,10 +23,9 @@ from tests.browser.labeling_page import (
     task_of,
     until,
 )
-from tests.factories import batch_with_tasks, labeler_make
+from tests.factories import batch_with_tasks, labeler_make, protocol_make
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HEARTBEATS = "**/heartbeat/"
 
 
 @pytest.fixture
@@ -119,8 +118,6 @@ def test_both_are_shown_and_go_on_after_a_reload(page: Page) -> None:
 
 
 def test_time_is_counted_by_stage(open_as: OpenAs, lena: User, project: Project, live_server: Any) -> None:
-    from tests.factories import protocol_make
-
     batch_with_tasks(project, protocol_make(project, name="Two", layout="two_stage"), tasks=1)
     page = open_as(lena)
     page.clock.install()

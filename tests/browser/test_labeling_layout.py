@@ -56,7 +56,7 @@ def test_cards_stand_side_by_side_where_the_window_allows(
 def test_every_text_is_there_in_full(open_as: OpenAs, lena: User, project: Project, live_server: Any) -> None:
     batch_of(project, [LONG, "Short.", "| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n\n$x^2$"])
     page = start(open_as(lena), live_server)
-    expect(page.get_by_text("Paragraph 89")).to_have_count(1)
+    expect(page.locator(".completion-text").get_by_text("Paragraph 89")).to_have_count(1)
     for text in page.locator(".completion-text").all():
         assert text.evaluate("text => text.scrollHeight <= text.clientHeight + 1")
     expect(page.locator(".completion-text math")).to_have_count(1)
@@ -132,10 +132,10 @@ def test_a_sensitive_task_is_veiled_until_shown(
     batch_of(project, ["One.", "Two.", "Three."], prompt={"sensitivity": ["violence"]})
     page = start(open_as(lena), live_server)
     expect(page.get_by_text("It contains: Violence and gore.")).to_be_visible()
-    expect(page.get_by_text("One.")).to_be_hidden()
+    expect(page.locator(".completion-text").get_by_text("One.")).to_be_hidden()
     expect(page.get_by_role("button", name="Skip it: this is distressing")).to_be_visible()
     page.locator(".veil > summary").click()
-    expect(page.get_by_text("One.")).to_be_visible()
+    expect(page.locator(".completion-text").get_by_text("One.")).to_be_visible()
     expect(page.locator("#submit")).to_be_visible()
 
 

@@ -103,6 +103,7 @@ def test_much_paste_is_asked_about_once_and_kindly(page: Page) -> None:
     page.get_by_role("button", name="Submit").last.click()
     source = page.get_by_label("Part of this was pasted. Where is it from?")
     expect(source).to_be_visible()
+    expect(page.locator("[data-focus]")).to_have_attribute("data-tone", "info")
     assert not Demonstration.objects.exists()
     source.fill("A book of pears")
     with page.expect_navigation():

@@ -279,7 +279,7 @@ def test_questions_about_the_prompt_are_asked_of_the_first_only(
     assert Annotation.objects.get(annotator=third).answers == {}
 
 
-QUERIES = {"label": 8, "ahead": 8, "draft": 4, "heartbeat": 4, "submit": 16, "skip": 26}
+QUERIES = {"label": 8, "ahead": 8, "draft": 4, "heartbeat": 4, "submit": 16, "skip": 28}
 """Statements by request, BEGIN and COMMIT among them."""
 
 

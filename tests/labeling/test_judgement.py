@@ -274,8 +274,9 @@ def test_marks_are_due_where_ranking_and_ratings_can_disagree(fields: dict[str, 
     assert sheet_of([0, 1, 2], **fields).marks == marks
 
 
-def test_without_severe_questions_thumbs_cannot_contradict_a_ranking() -> None:
-    assert replace(sheet_of([0, 1, 2], likert_points=2), questions=QUESTIONS[1:]).marks == ""
+def test_without_severe_questions_thumbs_can_contradict_a_ranking_too() -> None:
+    assert replace(sheet_of([0, 1, 2], likert_points=2), questions=QUESTIONS[1:]).marks == "shown"
+    assert replace(sheet_of([0, 1, 2], likert_points=0), questions=QUESTIONS[1:]).marks == ""
 
 
 def test_thumbs_are_two_points() -> None:

@@ -37,8 +37,8 @@ def test_the_catalog_knows_how_chinese_counts() -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.singular[:40])
 def test_a_translation_keeps_the_placeholders(entry: Entry) -> None:
-    wanted = sorted(PLACEHOLDER.findall(entry.plural or entry.singular))
-    assert sorted(PLACEHOLDER.findall(entry.translations[0])) == wanted
+    wanted = set(PLACEHOLDER.findall(entry.plural or entry.singular))
+    assert set(PLACEHOLDER.findall(entry.translations[0])) == wanted
 
 
 def test_no_translation_breaks_an_attribute_or_brings_markup() -> None:

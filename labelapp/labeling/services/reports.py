@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from labelapp.accounts.audit import audit_record
 from labelapp.errors import ConflictError, DomainError
@@ -15,7 +17,9 @@ from labelapp.models import Annotator, ComparisonTask, Project, Prompt, Report, 
 Kind, State = Report.Kind, Report.State
 TAKES_AWAY = frozenset({Kind.PERSONAL_DATA, Kind.NEEDS_EXPERT, Kind.SENSITIVE})
 """Kinds of reports after which the reporter goes on with another task."""
-NO_SKILL = "Say what an expert for this task must know, in a word or two: it goes to people with that skill."
+NO_SKILL = gettext_noop(
+    "Say what an expert for this task must know, in a word or two: it goes to people with that skill."
+)
 CLOSED = "This report was closed already: {state}. Reload the page to see what was decided."
 
 
@@ -38,9 +42,9 @@ def report_make(
     """
     skill = skill.strip().lower()[:50]
     if kind == Kind.SKIPS:
-        raise DomainError("Skips are reported by themselves. Choose what is the matter with this task.")
+        raise DomainError(_("Skips are reported by themselves. Choose what is the matter with this task."))
     if kind == Kind.NEEDS_EXPERT and not skill:
-        raise DomainError(NO_SKILL)
+        raise DomainError(_(NO_SKILL))
     annotator = annotator_lock(annotator_id)
     project = Project.objects.select_for_update(no_key=True).get(pk=task.batch.project_id)
     known = Report.objects.filter(task=task, annotator=annotator, kind=kind, state=State.OPEN).first()
