@@ -8,10 +8,10 @@ pressed. Bytes are those on the wire, headers included, as the browser's own net
 counted apart. Prints one JSON line.
 
 Keys: `cold_kb, cold_requests` (an empty cache, until the network is quiet), `first_text_ms` (from asking for the page
-to the first completion on the screen, median), `next_kb, next_requests` (all that a following task costs, from being
-shown to the next one being shown, drafts apart), `keystrokes` (keys struck, Shift and Control counted as keys too),
-`first_byte_ms` (how much of it was the server's), `next_ms` (from the last key to the next task's text), `draft_kb, draft_requests` (per task), `drag_kb` (what the first
-move of a mouse adds, once).
+to the first completion on the screen, median), `first_byte_ms` (how much of that was the server's), `next_kb,
+next_requests` (all that a following task costs, from being shown to the next one being shown, drafts apart),
+`keystrokes` (keys struck, Shift and Control counted as keys too), `next_ms` (from the last key to the next task's
+text), `draft_kb, draft_requests` (per task), `drag_kb` (what the first move of a mouse adds, once).
 """
 
 import argparse

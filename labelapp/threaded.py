@@ -7,7 +7,7 @@ its own and goes to and fro several times, which costs more than most of our pag
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
@@ -61,7 +61,8 @@ class ThreadedHandler(ASGIHandler):
             set_script_prefix(get_script_prefix(scope))
             signals.request_started.send(sender=self.__class__, scope=scope)
             request, refusal = self.create_request(scope, body)
-            response = self.get_response(request) if request is not None else refusal
+            answer = self.get_response(request) if request is not None else refusal
+            response = cast("HttpResponseBase", answer)
             response._handler_class = self.__class__  # type: ignore[attr-defined]
             if response.streaming:
                 close_old_connections()

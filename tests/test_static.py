@@ -1,5 +1,6 @@
 """What every page is served with: vendored files as published, readable colours, nothing inline, nothing foreign."""
 
+import gzip
 import hashlib
 import re
 from itertools import product
@@ -67,7 +68,7 @@ def test_vendored_files_are_those_that_were_published() -> None:
 
 
 def test_the_stylesheet_is_small_and_fetches_nothing() -> None:
-    assert len(STYLE) < 40_000
+    assert len(gzip.compress(STYLE.encode())) < 14_000
     assert "url(" not in STYLE
     assert "@import" not in STYLE
 

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop
+
 from labelapp.models import Protocol, Question
 from labelapp.models.tasks import MAX_COMPLETIONS
 
@@ -40,8 +42,8 @@ class ProtocolSpec:
     ties_allowed: bool = True
     strength_steps: int = 8
     likert_points: int = 7
-    likert_low: str = "Very poor"
-    likert_high: str = "Excellent"
+    likert_low: str = gettext_noop("Very poor")
+    likert_high: str = gettext_noop("Excellent")
     questions_all_up_to: int = 4
     questions_sample: int = 2
     asks_confidence: bool = False

@@ -10,7 +10,15 @@ from tests.language.catalog import ROOT
 FOLDERS = ("account", "allauth/layouts", "components", "guidelines", "labeling", "writing")
 ALONE = (
     *("400.html", "403.html", "403_csrf.html", "404.html", "500.html", "base.html", "error.html", "home.html"),
-    *("accounts/invitation.html", "accounts/invitation_gone.html", "accounts/profile.html", "accounts/shortcuts.html"),
+    *(
+        "accounts/invitation.html",
+        "accounts/invitation_gone.html",
+        "accounts/profile.html",
+        "projects/base.html",
+        "projects/own_tabs.html",
+        "projects/projects.html",
+        "accounts/shortcuts.html",
+    ),
     *(
         "accounts/desk.html",
         "accounts/desk_body.html",
