@@ -1,16 +1,24 @@
 """The cast of every test: lena labels, rita reviews, omar administers, stan is a stranger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from labelapp.accounts.services import membership_grant
 from labelapp.models import Annotator, Project, Protocol, Role, User
 from tests import factories
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def usual_language() -> Iterator[None]:
+    """A request in Chinese leaves its thread in Chinese; the next test begins in English."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from labelapp.guidelines.practice import MOST_COMPLETIONS, PracticeSpec, practice_problems
 from labelapp.guidelines.services import TEXT_LIMIT, TITLE_LIMIT
-from labelapp.labeling.ordering import ranking_parse, ranking_write
+from labelapp.labeling.notation import ranking_parse, ranking_write
 from labelapp.labeling.presentation import LETTERS
 from labelapp.models import PracticeExample, Project, Protocol
 from labelapp.projects.selectors import protocols_newest

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from labelapp.labeling.ordering import Tiers, ranking_is_complete, ranking_parse, ranking_write
+from labelapp.labeling.notation import ranking_parse, ranking_write
+from labelapp.labeling.ordering import Tiers, ranking_is_complete
 from labelapp.labeling.presentation import LETTERS, order_shown
 from labelapp.models import Annotator, PracticeExample, Project
 

@@ -18,7 +18,7 @@ from labelapp.labeling.door import annotator_for_task, sent_by_the_page
 from labelapp.labeling.flow import task_page
 from labelapp.labeling.fragments import form_html
 from labelapp.labeling.judgement import judgement_read
-from labelapp.labeling.ordering import preference_write, ranking_write
+from labelapp.labeling.notation import preference_write, ranking_write
 from labelapp.labeling.presentation import LETTERS
 from labelapp.labeling.seating import seating_read, seating_sign
 from labelapp.labeling.selectors import TaskShown, task_shown

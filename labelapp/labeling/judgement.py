@@ -12,7 +12,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from labelapp.labeling.marking import ANSWER_VALUES, before_marks_read, bulk_read, edit_read
-from labelapp.labeling.ordering import Edge, Tiers, edges_from_ranking, preference_parse, ranking_parse
+from labelapp.labeling.notation import preference_parse, ranking_parse
+from labelapp.labeling.ordering import Edge, Tiers, edges_from_ranking
 from labelapp.labeling.sheet import Sheet
 from labelapp.models import Question
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from labelapp.labeling.ordering import Tiers, preference_parse, ranking_parse
+from labelapp.labeling.notation import preference_parse, ranking_parse
+from labelapp.labeling.ordering import Tiers
 from labelapp.labeling.sheet import Sheet
 from labelapp.models import Question
 

@@ -19,7 +19,7 @@ from labelapp.labeling.choices import (
 )
 from labelapp.labeling.judgement import RATIONALE_LIMIT
 from labelapp.labeling.marking import EDIT_LIMIT
-from labelapp.labeling.ordering import ranking_example
+from labelapp.labeling.notation import ranking_example
 from labelapp.labeling.selectors import TaskShown
 from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import Project, Question, Report, TaskSkip

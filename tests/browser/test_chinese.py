@@ -22,11 +22,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 RATIONALE = "B 更准确\uff0c而且说明了原因。"
 NAMES = re.compile(
-    r"Prefloop|Garden helper|Helpfulness and harmlessness|Lena|lena@example\.com|Batch \d|question \d|English"
+    r"Prefloop|Garden helper|General quality|Lena|lena@example\.com|Batch \d|question \d|English"
     r"|Markdown|UTC|Ctrl|Shift|Enter|Esc(ape)?|Alt|Command|Mac|Tab"
 )
 SPOKEN = """() => {
-  const content = ".prose, .word-diff, kbd, body [lang], option, script, style, template, [data-content]";
+  const content = ".prose, .word-diff, kbd, body [lang], option, script, style, template, "
+    + ".guidelines-toc a[data-level], .guidelines-part :is(h2, h3, h4, .change-text)";
   const shown = (node) => node.checkVisibility({ visibilityProperty: true });
   const said = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -55,7 +56,7 @@ def in_chinese(page: Page) -> None:
     """Nothing that the page itself says is English."""
     expect(page.locator('html[lang="zh-hans"]')).to_have_count(1)
     english = [text.strip() for text in page.evaluate(SPOKEN) if re.search(r"[A-Za-z]{2,}", NAMES.sub("", text))]
-    assert english == [], page.url
+    assert english == [], (page.url, english)
 
 
 def test_a_day_in_chinese(page: Page, live_server: Any, lena: User, chinese: Protocol) -> None:

@@ -11,7 +11,7 @@ from labelapp.labeling.judgement import (
     Reading,
     judgement_read,
 )
-from labelapp.labeling.ordering import ranking_parse
+from labelapp.labeling.notation import ranking_parse
 from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import Protocol, Question
 
@@ -62,7 +62,9 @@ def test_a_ranking_may_be_typed_in_many_ways(text: str) -> None:
         ("A B B C", "B stands in the ranking more than once"),
         ("A= B C", None),
         ("A==B C", "letter on both sides"),
-        ("AB C", "AB is not among"),
+        ("AB C", None),
+        ("b=ca", None),
+        ("AA B C", "A stands in the ranking more than once"),
         ("A > 7 > B C", "7 is not among"),
     ],
 )
