@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import CharField, Exists, Max, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models import CharField, Exists, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import TruncDate
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from labelapp.desk.selectors import day_start
 from labelapp.desk.triage import with_excerpt
 from labelapp.desk.words import DISPUTE_STATES, REPORT_KINDS, REPORT_STATES, SKIP_REASONS, TIME_KINDS
-from labelapp.labeling.services.corrections import CORRECTION_TIME
+from labelapp.labeling.selectors import correctable_until, frozen_before
 from labelapp.models import (
     Annotation,
     Annotator,
@@ -24,12 +24,10 @@ from labelapp.models import (
     Demonstration,
     Inquiry,
     Report,
-    Snapshot,
     TaskSkip,
     TimeDispute,
     TimeEntry,
 )
-from labelapp.writing.selectors import correctable_until, frozen_before
 
 Key = tuple[str, int]
 
@@ -160,19 +158,18 @@ def _constant(word: str) -> Value:
 
 def _labels(annotator: Annotator, pks: Sequence[int]) -> dict[Key, Done]:
     first = Annotation.objects.filter(task=OuterRef("task"), annotator=annotator, supersedes__isnull=True)
-    frozen = Snapshot.objects.filter(project=annotator.project_id).aggregate(Max("as_of"))["as_of__max"]
+    frozen = frozen_before(annotator.project_id, Batch.Work.COMPARISON)
     done = {}
     for row in _marked(with_excerpt(Annotation.objects.filter(pk__in=pks)), first):
-        until = row.begun + CORRECTION_TIME
-        is_over = until < timezone.now() or (frozen is not None and frozen >= row.begun)
+        until = correctable_until(row.begun, row.created_at, frozen)
         url = reverse("task_correct", args=[row.task_id])
-        done[Batch.Work.COMPARISON.value, row.pk] = _done(row, Batch.Work.COMPARISON, None if is_over else until, url)
+        done[Batch.Work.COMPARISON.value, row.pk] = _done(row, Batch.Work.COMPARISON, until, url)
     return done
 
 
 def _answers(annotator: Annotator, pks: Sequence[int]) -> dict[Key, Done]:
     first = Demonstration.objects.filter(task=OuterRef("task"), annotator=annotator, supersedes__isnull=True)
-    frozen = frozen_before(annotator.project_id)
+    frozen = frozen_before(annotator.project_id, Batch.Work.DEMONSTRATION)
     done = {}
     for row in _marked(with_excerpt(Demonstration.objects.filter(pk__in=pks), "prompt"), first):
         until = correctable_until(row.begun, row.created_at, frozen) if row.task_id else None

@@ -4,10 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from labelapp.labeling.presentation import marks_group, order_shown, questioned_slots
 from labelapp.labeling.protocols import protocol_asked
@@ -27,6 +29,7 @@ from labelapp.models import (
     Prompt,
     Question,
     Seat,
+    Snapshot,
     TaskSkip,
     User,
 )
@@ -34,6 +37,8 @@ from labelapp.statements import prepared
 
 BUILD = "batch_build"
 """The kind of job that makes a batch's tasks."""
+CORRECTION_TIME = timedelta(hours=24)
+"""How long after it was first submitted work may be corrected; then it is settled."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,28 @@ def _drafts_open(drafts: QuerySet[Draft]) -> QuerySet[Draft]:
         task__prompt__sensitivity__contained_by=F("annotator__accepts_sensitive"),
     )
     return may_see.exclude(Exists(held)).exclude(Exists(submitted)).order_by("-saved_at")
+
+
+def frozen_before(project_id: int, work: Batch.Work) -> datetime | None:
+    """What was submitted by then is in a snapshot, or might be; None where no snapshot could hold work of this kind."""
+    since = timezone.now() - CORRECTION_TIME
+    frozen = Snapshot.objects.filter(project=project_id, as_of__gte=since).values_list("as_of", "options")
+    reached = [
+        as_of - timedelta(hours=options.get("settled_hours", 0))
+        for as_of, options in frozen
+        if work == Batch.Work.COMPARISON or options.get("demonstrations", True)
+    ]
+    return max(reached, default=None)
+
+
+def correctable_until(begun: datetime, stands: datetime, frozen: datetime | None) -> datetime | None:
+    """Until when work can be corrected that was first submitted, and last changed, then; None where that is over.
+
+    `frozen` is what `frozen_before` says of its project.
+    """
+    until = begun + CORRECTION_TIME
+    is_frozen = frozen is not None and stands <= frozen
+    return None if is_frozen or until <= timezone.now() else until
 
 
 def pools_fit_for(annotator: Annotator) -> QuerySet[Pool]:

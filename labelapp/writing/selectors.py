@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.translation import get_language
 
 from labelapp.accounts.sensitivity import category_label
-from labelapp.models import Annotator, ComparisonTask, Demonstration, Draft, Project, Prompt, Snapshot
+from labelapp.labeling.selectors import CORRECTION_TIME, correctable_until, frozen_before
+from labelapp.models import Annotator, Batch, ComparisonTask, Demonstration, Draft, Project, Prompt
 from labelapp.writing.answers import length_range, words_count
 
-CORRECTABLE = timedelta(hours=24)
 GUIDE_FROM = 100
 RECENT = 20
 
@@ -62,7 +62,7 @@ def written_recently(*, annotator: Annotator) -> list[Written]:
     theirs = Demonstration.objects.filter(annotator=annotator, task__in=tasks).order_by("pk").select_related("prompt")
     for demonstration in theirs:
         chains[demonstration.task_id or 0].append(demonstration)
-    frozen = frozen_before(annotator.project_id)
+    frozen = frozen_before(annotator.project_id, Batch.Work.DEMONSTRATION)
     return [
         Written(chain[-1], correctable_until(chain[0].created_at, chain[-1].created_at, frozen))
         for chain in chains.values()
@@ -77,7 +77,7 @@ def length_guide(prompt: Prompt) -> tuple[int, int] | None:
         prompt__project=prompt.project_id,
         prompt__language=prompt.language,
         surplus=False,
-        created_at__lte=timezone.now() - CORRECTABLE,
+        created_at__lte=timezone.now() - CORRECTION_TIME,
     )
     texts = accepted.order_by("-pk").values_list("text", flat=True)[:GUIDE_FROM]
     return length_range([words_count(text) for text in texts])
@@ -101,24 +101,5 @@ def use_cases_of(project: Project) -> list[str]:
 
 
 def _correctable_until(project_id: int, chain: list[Demonstration]) -> datetime | None:
-    """A day after the first version, unless it is over or a snapshot has taken in what stands; None then."""
-    return correctable_until(chain[0].created_at, chain[-1].created_at, frozen_before(project_id))
-
-
-def frozen_before(project_id: int) -> datetime | None:
-    """What was submitted by then is in a snapshot, or might be."""
-    since = timezone.now() - CORRECTABLE
-    frozen = Snapshot.objects.filter(project=project_id, as_of__gte=since).values_list("as_of", "options")
-    reached = [
-        as_of - timedelta(hours=options.get("settled_hours", 0))
-        for as_of, options in frozen
-        if options.get("demonstrations", True)
-    ]
-    return max(reached, default=None)
-
-
-def correctable_until(begun: datetime, stands: datetime, frozen: datetime | None) -> datetime | None:
-    """Until when an answer can be corrected that was first given, and last changed, then; None where it is over."""
-    until = begun + CORRECTABLE
-    is_frozen = frozen is not None and stands <= frozen
-    return None if is_frozen or until <= timezone.now() else until
+    frozen = frozen_before(project_id, Batch.Work.DEMONSTRATION)
+    return correctable_until(chain[0].created_at, chain[-1].created_at, frozen)

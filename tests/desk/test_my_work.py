@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from labelapp.desk import mine
 from labelapp.desk.services import inquiry_answer, inquiry_make
+from labelapp.labeling import selectors
 from labelapp.labeling.seating import seating_new, seating_sign
 from labelapp.labeling.services.seats import seat_take
 from labelapp.models import (
@@ -94,7 +94,7 @@ def test_a_label_can_be_corrected_until_it_is_settled_or_frozen(
     client.post(reverse("task_submit", args=[seat.task_id]), _judgement(annotator, seat))
     correct = reverse("task_correct", args=[batch.tasks.get().pk])
     assert correct in client.get(url).text
-    monkeypatch.setattr(mine, "CORRECTION_TIME", timedelta(0))
+    monkeypatch.setattr(selectors, "CORRECTION_TIME", timedelta(0))
     settled = client.get(url).text
     assert correct not in settled
     assert "Settled" in settled

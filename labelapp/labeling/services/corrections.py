@@ -1,7 +1,6 @@
 """Corrections: a person's later word on a task, which takes the place of their earlier one."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -10,12 +9,10 @@ from django.utils.translation import gettext as _
 
 from labelapp.errors import ConflictError
 from labelapp.labeling.judgement import Judgement
+from labelapp.labeling.selectors import CORRECTION_TIME, correctable_until, frozen_before
 from labelapp.labeling.services.annotations import Effort, Seating, annotation_insert, effort_within
 from labelapp.labeling.services.seats import annotator_lock
-from labelapp.models import Annotation, Annotator, ComparisonTask, Protocol, Snapshot
-
-CORRECTION_TIME = timedelta(hours=24)
-"""How long after it was submitted an annotation may be corrected; then it is settled."""
+from labelapp.models import Annotation, Annotator, Batch, ComparisonTask, Protocol
 
 
 def annotation_standing(*, annotator: Annotator, task: ComparisonTask) -> Annotation | None:
@@ -26,14 +23,16 @@ def annotation_standing(*, annotator: Annotator, task: ComparisonTask) -> Annota
 
 def correction_problem(*, annotator: Annotator, task: ComparisonTask) -> str:
     """Why the person's annotation of the task can no longer be corrected; empty while it can."""
-    first = Annotation.objects.get(task=task, annotator=annotator, supersedes__isnull=True)
+    chain = list(Annotation.objects.filter(task=task, annotator=annotator).order_by("pk"))
+    first, standing = chain[0], chain[-1]
     if first.imported_by_id is not None:
         return _("This answer was imported. It can only be corrected where it came from.")
-    if timezone.now() > first.created_at + CORRECTION_TIME:
+    frozen = frozen_before(annotator.project_id, Batch.Work.COMPARISON)
+    if correctable_until(first.created_at, standing.created_at, frozen):
+        return ""
+    if timezone.now() >= first.created_at + CORRECTION_TIME:
         return _("This answer is settled: it was submitted more than 24 hours ago. Tell a reviewer what is wrong.")
-    if Snapshot.objects.filter(project=annotator.project_id, as_of__gte=first.created_at).exists():
-        return _("This answer is settled: it is in a snapshot that models learn from. Tell a reviewer what is wrong.")
-    return ""
+    return _("This answer is settled: it is in a snapshot that models learn from. Tell a reviewer what is wrong.")
 
 
 @transaction.atomic
@@ -66,7 +65,3 @@ def annotation_correct(
         effort=effort_within(effort, seating.opened_at),
     )
 
-
-def correction_until(annotation: Annotation) -> datetime:
-    """The moment from which on the first annotation of a task is settled."""
-    return annotation.created_at + CORRECTION_TIME
