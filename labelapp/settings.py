@@ -121,7 +121,7 @@ UPLOAD_LIMIT = env_int("PREFLOOP_UPLOAD_LIMIT_MB", 8192) * 1024 * 1024
 
 # --- People -------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "labelapp.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = ["labelapp.accounts.backends.AccountBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

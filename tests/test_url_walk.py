@@ -261,7 +261,7 @@ PAGES: dict[str, list[Visit]] = {
     "label_waiting": [get((302, 404, 286, 286, 286))],
     "label_ahead": [get((302, 404, 200, 204, 204))],
     "label_break": [post((401, 404, 200, 200, 200), {"seconds": "60"})],
-    "task": [get(HOLDER)],
+    "task": [get((302, 404, 200, 302, 302))],
     "task_correct": [get((302, 404, 404, 404, 404)), post((302, 404, 404, 404, 404))],
     "task_report": [get(TO_THE_TASK), post((302, 404, 400, 400, 400), World.slip)],
     "task_diff": [Visit("get", HOLDER, lambda _world: {"a": "A", "b": "B"})],

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET
 
 from labelapp.errors import DomainError
 from labelapp.labeling.door import annotator_for_task
+from labelapp.labeling.page import language_of
 from labelapp.labeling.presentation import LETTERS
 from labelapp.labeling.selectors import task_shown
 from labelapp.labeling.word_diff import word_diff
@@ -24,12 +25,14 @@ def task_diff(request: HttpRequest, pk: int) -> HttpResponse:
     annotator, _task = annotator_for_task(request.user, pk)
     if not _works_on(annotator, pk):
         raise Http404
-    texts = dict(zip(LETTERS, task_shown(task_id=pk, annotator=annotator).texts, strict=False))
+    shown = task_shown(task_id=pk, annotator=annotator)
+    texts = dict(zip(LETTERS, shown.texts, strict=False))
     first, second = request.GET.get("a", ""), request.GET.get("b", "")
     if first == second or not {first, second} <= texts.keys():
         raise DomainError(_("Name two different completions of this task by their letters, as in A and B."))
     diff = word_diff(reveal_hidden(texts[first]), reveal_hidden(texts[second]))
-    return render(request, "labeling/diff.html", {"diff": diff, "first": first, "second": second})
+    context = {"diff": diff, "first": first, "second": second, "text_language": language_of(shown.task.prompt)}
+    return render(request, "labeling/diff.html", context)
 
 
 def _works_on(annotator: Annotator, task_id: int) -> bool:

@@ -10,9 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from labelapp.labeling.rows import columns, instances
 from labelapp.models import Annotator, Batch, ComparisonTask, Project, User
-from labelapp.statements import prepared
+from labelapp.statements import columns, instances, prepared
 
 MEMBER = f"""
 SELECT {columns(Annotator, "annotator")}, {columns(ComparisonTask, "task")}, {columns(Batch, "batch")},

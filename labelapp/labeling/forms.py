@@ -53,7 +53,8 @@ class BatchForm(forms.Form):
         min_value=1,
         max_value=MAX_COMPLETIONS,
         initial=4,
-        help_text="At the most. Prompts with more get a random choice, prompts with fewer than two are left out.",
+        help_text="At the most. Prompts with more get a random choice, prompts with fewer than two are left out. "
+        "With 1, one completion of each prompt is rated alone; the protocol needs a rating.",
     )
     overlap = forms.IntegerField(
         label="Labels per task", min_value=1, max_value=MAX_OVERLAP, initial=1, help_text="Each by another person."

@@ -1,7 +1,8 @@
 """The labeling form as HTML. Forms that nobody has touched differ in few places, so the rest is rendered once.
 
-Such a form is rendered with marks in the place of what differs: the task's number, its texts, the slip, the token and
-the person. The pieces between the marks are kept in the process, by everything else that they depend on.
+Such a form is rendered with marks in the place of what differs: the task's number, its texts and their language, the
+slip, the token and the person. The pieces between the marks are kept in the process, by everything else that they
+depend on.
 """
 
 import re
@@ -18,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
 from labelapp.accounts.shortcuts import shortcuts_of
-from labelapp.labeling.page import Contents, Prose, Turn, contents_of, page_context
+from labelapp.labeling.page import Contents, Prose, Turn, contents_of, language_of, page_context
 from labelapp.labeling.selectors import TaskShown
 
 KEPT = 200
@@ -48,6 +49,7 @@ def form_html(
         return render_to_string("labeling/form.html", {**context, **extra, "csrf_token": token})
     contents = contents_of(shown)
     values = {"seating": escape(seating), "person": str(person), "token": token, "task": str(contents.pk)}
+    values["language"] = escape(contents.language)
     for place, turn in enumerate(contents.turns):
         values[f"turn-{place}"] = turn.html
     for place, said in enumerate(contents.completions):
@@ -71,6 +73,7 @@ def _mould(shown: TaskShown, taken: frozenset[str]) -> list[str]:
     key = (
         *(sheet.protocol.pk, sheet.stage, sheet.first_seat, sheet.marks, get_language()),
         *(tuple(slot in sheet.questioned for slot in sheet.order), tuple(shown.task.prompt.sensitivity)),
+        bool(language_of(shown.task.prompt)),
         *(tuple(turn["role"] for turn in shown.task.prompt.messages), taken, shown.task.batch.project.slug),
     )
     with _lock:
@@ -95,7 +98,8 @@ def _marked(shown: TaskShown) -> Contents:
         Prose(_mark(f"text-{place}"), _mark(f"html-{place}"), _mark(f"length-{place}"))
         for place in range(len(shown.texts))
     ]
-    return Contents(pk=TASK, turns=turns, completions=completions)
+    language = _mark("language") if language_of(shown.task.prompt) else ""
+    return Contents(pk=TASK, turns=turns, completions=completions, language=language)
 
 
 def _mark(name: str) -> SafeString:

@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from labelapp.accounts.languages import language_parse
 from labelapp.accounts.sensitivity import category_label
 from labelapp.labeling.choices import (
     ChoiceField,
@@ -22,7 +23,7 @@ from labelapp.labeling.marking import EDIT_LIMIT
 from labelapp.labeling.notation import ranking_example
 from labelapp.labeling.selectors import TaskShown
 from labelapp.labeling.sheet import Sheet, Stage
-from labelapp.models import Project, Question, Report, TaskSkip
+from labelapp.models import Project, Prompt, Question, Report, TaskSkip
 from labelapp.prompts.rendered import markdown_kept
 
 
@@ -50,6 +51,7 @@ class Contents:
     pk: int
     turns: Sequence[Turn]
     completions: Sequence[Prose]
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,13 @@ def contents_of(shown: TaskShown) -> Contents:
         pk=shown.task.pk,
         turns=[Turn(turn["role"], markdown_kept(turn["content"])) for turn in shown.task.prompt.messages],
         completions=[Prose(text, markdown_kept(text), _length(text)) for text in shown.texts],
+        language=language_of(shown.task.prompt),
     )
+
+
+def language_of(prompt: Prompt) -> str:
+    """The code of the language that a prompt and its completions are in, for `lang`; empty where none is known."""
+    return language_parse(prompt.language) or ""
 
 
 def page_context(
@@ -88,6 +96,7 @@ def page_context(
     return {
         "task": contents,
         "messages_shown": contents.turns,
+        "text_language": contents.language,
         "cards": _cards(shown, contents.completions, problems or {}, taken),
         "seating": seating,
         "person": person,

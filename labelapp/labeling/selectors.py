@@ -1,6 +1,5 @@
 """Reads of the labeling room: the sheet of a task, unfinished work, and how far batches have come."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from django.utils import timezone
 
 from labelapp.labeling.presentation import marks_group, order_shown, questioned_slots
 from labelapp.labeling.protocols import protocol_asked
-from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.queue import seat_waits
 from labelapp.labeling.sheet import Sheet, Stage
 from labelapp.models import (
@@ -33,7 +31,7 @@ from labelapp.models import (
     TaskSkip,
     User,
 )
-from labelapp.statements import prepared
+from labelapp.statements import columns, instances, prepared
 
 BUILD = "batch_build"
 """The kind of job that makes a batch's tasks."""
@@ -112,11 +110,9 @@ def _task_known(task_id: int, annotator: Annotator) -> tuple[ComparisonTask, Dra
         raise ComparisonTask.DoesNotExist
     values = iter(row)
     task, prompt, batch, project, draft = instances(values, PARTS)
-    prompt.messages, task.prompt, task.batch, batch.project = json.loads(prompt.messages), prompt, batch, project
+    task.prompt, task.batch, batch.project = prompt, batch, project
     if draft.pk is None:
         draft = None
-    else:
-        draft.content = json.loads(draft.content)
     return task, draft, dict(next(values) or []), next(values)
 
 

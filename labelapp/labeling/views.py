@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -23,7 +24,7 @@ from labelapp.labeling.services.annotations import Effort, Seating, annotation_s
 from labelapp.labeling.services.reports import report_make
 from labelapp.labeling.services.seats import Renewal, seat_heartbeat, seat_reserve, seat_take, task_skip
 from labelapp.labeling.sheet import Stage
-from labelapp.models import Annotator, Batch, Report, Seat, TaskSkip
+from labelapp.models import Annotation, Annotator, Batch, Report, Seat, TaskSkip
 
 DRAFT_FIELD_LIMIT = 400
 APART = frozenset({"csrfmiddlewaretoken", "seating", "revision", "base", "adopted", "ahead"})
@@ -69,14 +70,15 @@ def label_waiting(request: HttpRequest, slug: str) -> HttpResponse:
 @never_cache
 @require_GET
 def task(request: HttpRequest, pk: int) -> HttpResponse:
-    """A task that the person holds or left a draft on; anybody else's task does not exist for them."""
+    """A task that the person holds or left a draft on. Anybody else of the project is led to their next one."""
     annotator, found = annotator_for_task(request.user, pk)
     if found.batch.work == Batch.Work.DEMONSTRATION:
         return redirect("write_task", pk=pk)
     held = Seat.objects.filter(annotator=annotator, task=pk, state=Seat.State.HELD)
     seat = held.filter(pool__sensitivity__contained_by=annotator.accepts_sensitive).first()
     if seat is None and not drafts_open(annotator=annotator).filter(task=pk).exists():
-        raise Http404
+        messages.info(request, _gone(annotator, pk))
+        return redirect("label", slug=found.batch.project.slug)
     return task_page(request, found.batch.project, task_form(request, annotator, pk, seat))
 
 
@@ -200,6 +202,12 @@ def form_fields(data: Mapping[str, Any]) -> dict[str, str]:
     """What was entered into a posted form, without NUL, which PostgreSQL cannot store."""
     kept = [name for name in data if name not in APART]
     return {name.replace("\x00", ""): str(data[name]).replace("\x00", "") for name in kept[:DRAFT_FIELD_LIMIT]}
+
+
+def _gone(annotator: Annotator, pk: int) -> str:
+    if Annotation.objects.filter(annotator=annotator, task=pk).exists():
+        return _("You have already submitted this task; here is your next one.")
+    return _("This task went back to the queue; here is your next one.")
 
 
 def _stage_enter(

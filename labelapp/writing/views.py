@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labelapp.accounts.access import membership_for
 from labelapp.errors import DomainError
 from labelapp.labeling.door import annotator_for_task, sent_by_the_page
+from labelapp.labeling.page import language_of
 from labelapp.labeling.seating import seating_new, seating_read, seating_sign
 from labelapp.labeling.selectors import drafts_open
 from labelapp.labeling.services.annotations import Effort
@@ -217,6 +218,7 @@ def _context(shown: WritingShown, seating: str) -> dict[str, Any]:
         "project": batch.project,
         "protocol": batch.protocol,
         "messages_shown": prompt.messages,
+        "text_language": language_of(prompt),
         "sensitivity": shown.sensitivity,
         "fields": shown.fields,
         "count": words_count(shown.fields.get("answer", "")),

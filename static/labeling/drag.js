@@ -4,7 +4,7 @@ let library = null;
 
 async function sortable() {
   library ??= import("../vendor/Sortable-1.15.6.min.js").then(() => window.Sortable);
-  return library;
+  return library.catch((failed) => { library = null; throw failed; });
 }
 
 /** Make the board's boxes take each other's chips. `dropped(tiers)` gets the letters of each box; */

@@ -97,7 +97,8 @@ export function keysStart(form, words, ranking, signal) {
     leave.querySelector("button")?.focus();
   }
 
-  const panel = (how, argument) => import("./panel.js").then((module) => module[how](form, words, argument));
+  // Offline it may not come: that is said, and the next press tries again.
+  const panel = (how, argument) => import("./panel.js").then((module) => module[how](form, words, argument), () => fields.say(words.panel_failed));
 
   // The two that are compared: the completion that is meant, and the one before it in the ranking or on the page.
   function diff() {
@@ -215,8 +216,9 @@ function foldLong(form, words, listen) {
     // The box of a text is as high as that of its neighbours; what it holds is what counts.
     const lines = ({ firstElementChild: held }) => (held ? held.offsetHeight / parseFloat(getComputedStyle(held).lineHeight) : 0);
     const long = [...form.querySelectorAll("[data-text]:not([data-fold])")].filter((text) => lines(text) > LONG);
-    if (long.length) (await import("./folding.js")).foldingStart(form, words, long);
+    if (long.length) await import("./folding.js").then(({ foldingStart }) => foldingStart(form, words, long), () => {}); // offline: once online
   };
+  listen(window, "online", look);
   const veil = form.querySelector(".veil");
   if (veil) listen(veil, "toggle", look);
   look();

@@ -35,8 +35,8 @@ async function load(url, words) {
     body.replaceChildren(...answer.body.childNodes);
     window.htmx?.process(body);
     const { module } = body.querySelector("[data-module]")?.dataset ?? {};
-    if (module) import(module);
     shown = url;
+    if (module) import(module).catch(() => { shown = ""; }); // offline: when it is opened again
   } catch {
     body.replaceChildren(element("p", { class: "error" }, words.panel_failed));
   }

@@ -116,6 +116,7 @@ function typedStart({ form, words, signal, letters, onChange, changed }, input) 
   const places = words.places.split(" ");
   const place = (index) => places[index] ?? String(index + 1);
   let drag = null;
+  let dragging = null;
 
   const tiers = () => parse(input.value, letters);
   const rest = (ranked) => letters.filter((letter) => !ranked.flat().includes(letter));
@@ -248,12 +249,10 @@ function typedStart({ form, words, signal, letters, onChange, changed }, input) 
   }
 
   // The library for dragging is not needed to read, type or press: it comes with the first touch or move of a pointer.
-  async function dragOnce() {
-    if (drag) return;
-    const { dragStart } = await import("./drag.js");
-    if (signal.aborted || drag) return;
-    drag = await dragStart(board, write, signal);
-    drag.attach();
+  function dragOnce() {
+    dragging ??= import("./drag.js").then(({ dragStart }) => dragStart(board, write, signal))
+      .then((started) => { drag = started; if (!signal.aborted) drag.attach(); })
+      .catch(() => { dragging = null; }); // offline: with the next press
   }
 
   input.addEventListener("input", entered, { signal });
@@ -261,7 +260,8 @@ function typedStart({ form, words, signal, letters, onChange, changed }, input) 
   form.addEventListener("submit", tidy, { signal, capture: true });
   board.addEventListener("click", pressed, { signal });
   tray.addEventListener("click", pressed, { signal });
-  for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, dragOnce, { signal, once: true, passive: true });
+  document.addEventListener("pointermove", dragOnce, { signal, once: true, passive: true });
+  document.addEventListener("pointerdown", dragOnce, { signal, passive: true });
   draw();
   return { tiers, write, move, lean() {}, allEqual: () => { if (ties) write([letters]); }, isComplete, onChange };
 }

@@ -198,7 +198,7 @@ def test_a_draft_on_sensitive_content_is_named_not_quoted_and_hidden_from_who_op
     assert "Hate against groups of people" in text
     Prompt.objects.update(quarantined_at=timezone.now())
     assert "Unfinished work" not in client.get(home).text
-    assert client.get(reverse("task", args=[seat.task_id])).status_code == 404
+    assert client.get(reverse("task", args=[seat.task_id])).status_code == 302
 
 
 def test_it_costs_the_same_for_1_batch_as_for_12(

@@ -78,7 +78,7 @@ def test_opting_out_takes_away_what_is_held_and_what_is_reserved(
     assert held is not None
     assert seat_reserve(annotator_id=annotator.pk) is not None
     client.post(url, {"languages": "en"})
-    assert client.get(reverse("task", args=[held.task_id])).status_code == 404
+    assert client.get(reverse("task", args=[held.task_id])).status_code == 302
     assert "No task for you now" in client.get(reverse("label", args=[project.slug])).text
     assert not Seat.objects.filter(annotator=annotator).exists()
 

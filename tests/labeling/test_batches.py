@@ -81,6 +81,16 @@ def test_a_batch_of_single_completions_takes_it(project: Project, protocol: Prot
     assert make_tasks(draft(project, protocol, k=1)) == 1
 
 
+def test_a_batch_of_single_completions_draws_one_of_several(project: Project, protocol: Protocol) -> None:
+    for index in range(8):
+        prompt_with_completions(project, f"Question {index}?", k=3)
+    batch = draft(project, protocol, k=1)
+    assert make_tasks(batch) == 8
+    drawn = TaskCompletion.objects.filter(task__batch=batch).select_related("completion")
+    assert drawn.count() == 8
+    assert len({each.completion.text[-2:] for each in drawn}) > 1
+
+
 def test_making_tasks_twice_makes_them_once(project: Project, protocol: Protocol) -> None:
     prompt_with_completions(project)
     batch = draft(project, protocol)

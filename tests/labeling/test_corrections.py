@@ -162,6 +162,22 @@ def test_a_snapshot_settles_it(client: Client, project: Project, protocol: Proto
     assert "snapshot" in told.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("options", "is_frozen"),
+    [({"settled_hours": 0.0}, True), ({"settled_hours": 24.0}, False), ({"demonstrations": False}, True)],
+)
+def test_only_a_snapshot_that_could_hold_it_settles_it(
+    client: Client, project: Project, protocol: Protocol, options: dict[str, object], is_frozen: bool
+) -> None:
+    """The page of the correction and My work say the same."""
+    batch_with_tasks(project, protocol, tasks=1)
+    pk = answer(client)
+    made_earlier(hours=2)
+    snapshot_make(project, options=options)
+    assert client.get(f"/label/{pk}/correct/").status_code == (409 if is_frozen else 200)
+    assert (f"/label/{pk}/correct/" in client.get("/projects/garden-helper/mine/").text) is not is_frozen
+
+
 def test_only_ones_own_answer_can_be_corrected(
     client: Client, client_of: ClientOf, project: Project, protocol: Protocol, rita: User, stan: User
 ) -> None:

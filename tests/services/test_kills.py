@@ -57,8 +57,8 @@ def people_of(stack: Stack, emails: list[str], record: Record) -> list[Labeler]:
     ]
 
 
-async def label_all(person: Labeler) -> None:
-    """Label with a draft before each submit, until nothing is left."""
+async def label_all(person: Labeler, kills: asyncio.Task[None]) -> None:
+    """Label with a draft before each submit, until nothing is left; unhurried while the kills go on."""
     while True:
         task = await person.next_task()
         if task is None and not person.may_come_back:
@@ -67,7 +67,7 @@ async def label_all(person: Labeler) -> None:
             await asyncio.sleep(0.3)
             continue
         await person.draft(task, " ".join(reversed(task.letters)), 1)
-        await asyncio.sleep(random.uniform(0, 0.2))
+        await asyncio.sleep(random.uniform(0, 0.2) if kills.done() else random.uniform(0.5, 2))
         await person.submit(task)
 
 
@@ -91,7 +91,7 @@ def test_nothing_acknowledged_is_lost_whatever_is_killed(stack: Stack) -> None:
         for person in people:
             await person.sign_in()
         kills = asyncio.create_task(kill_one_after_another(stack))
-        await asyncio.gather(*(label_all(person) for person in people))
+        await asyncio.gather(*(label_all(person, kills) for person in people))
         assert kills.done(), "the labels ran out before the kills did"
         await kills
 
@@ -135,6 +135,8 @@ def test_24_kills_during_submit_leave_no_double_and_nothing_half_done(stack: Sta
         await person.sign_in()
         killed = 0
         while task := await person.next_task():
+            # The next task came with the last answer: without a request, nobody waited for the new processes.
+            await asyncio.to_thread(wait_for, f"http://127.0.0.1:{stack.port}/health", 60)
             submit = asyncio.create_task(person.submit(task))
             await asyncio.sleep(chance.uniform(0, 0.06))
             killed += kill() > 0

@@ -26,7 +26,7 @@ from labelapp.labeling.services.seats import (
     tally_count,
 )
 from labelapp.models import Annotation, Protocol, Seat
-from labelapp.statements import prepared
+from labelapp.statements import columns, instances, prepared
 
 DRAFT_LIMIT = 200_000
 
@@ -83,6 +83,14 @@ WITH made AS (
     DELETE FROM labelapp_draft WHERE annotator_id = %(annotator_id)s AND task_id = %(task_id)s
 )
 SELECT id FROM made
+"""  # noqa: S608 (words of our own)
+
+
+# It may have been reserved for them as their next, when they lost it before.
+OWN_SEAT = f"""
+SELECT {columns(Seat, "seat")} FROM labelapp_seat seat
+WHERE seat.task_id = %s AND seat.annotator_id = %s AND seat.state IN ('held', 'reserved')
+FOR NO KEY UPDATE
 """  # noqa: S608 (words of our own)
 
 
@@ -240,10 +248,14 @@ def annotation_insert(
 
 def seat_for(seating: Seating) -> Seat | None:
     """The seat this work fills, locked: held by the person, else free at the task. None makes it surplus."""
+    with prepared() as cursor:
+        cursor.execute(OWN_SEAT, [seating.task_id, seating.annotator_id])
+        row = cursor.fetchone()
+    if row is not None:
+        own: Seat = instances(iter(row), [Seat])[0]
+        return own
     seats = Seat.objects.select_for_update(no_key=True).filter(task_id=seating.task_id)
-    # It may have been reserved for them as their next, when they lost it before.
-    held = seats.filter(annotator_id=seating.annotator_id, state__in=[Seat.State.HELD, Seat.State.RESERVED]).first()
-    return held or seats.filter(state=Seat.State.OPEN).order_by("position").first()
+    return seats.filter(state=Seat.State.OPEN).order_by("position").first()
 
 
 def effort_within(effort: Effort, opened_at: datetime) -> Effort:

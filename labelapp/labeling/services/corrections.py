@@ -64,4 +64,3 @@ def annotation_correct(
         order_shown=order_shown,
         effort=effort_within(effort, seating.opened_at),
     )
-

@@ -9,10 +9,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.exposure import exposure_limited, is_enough
 from labelapp.models import Annotator, Batch, Exposure, Seat
-from labelapp.statements import prepared
+from labelapp.statements import columns, instances, prepared
 
 # Each by its own partial index; the two states in one condition would read all that a person ever filled.
 OWN = """

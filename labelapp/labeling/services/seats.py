@@ -9,7 +9,6 @@ from django.db.models import Case, Exists, F, Func, Max, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from labelapp.labeling.rows import columns, instances
 from labelapp.labeling.services.exposure import exposure_add
 from labelapp.labeling.services.queue import Seated, seat_next, seated_lock
 from labelapp.models import (
@@ -27,7 +26,7 @@ from labelapp.models import (
     TimeEntry,
     User,
 )
-from labelapp.statements import prepared
+from labelapp.statements import columns, instances, prepared
 
 LEASE = timedelta(minutes=5)
 RESERVATION = timedelta(minutes=2)
