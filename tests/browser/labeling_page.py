@@ -64,7 +64,7 @@ def submit(page: Page) -> None:
 
 
 def until(done: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Wait for something outside the page."""
+    """Wait for something outside the page. What a route of the page notes comes in only while `done` asks the page."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, what

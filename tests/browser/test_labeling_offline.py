@@ -40,7 +40,7 @@ def test_dragging_comes_with_the_next_press(
     expect(page.locator("#tiers")).to_be_visible()  # the script has drawn the board, and listens
     page.mouse.move(5, 5)
     page.mouse.move(9, 9)
-    until(lambda: bool(asked), "the first attempt")
+    until(lambda: bool(page.evaluate("1")) and bool(asked), "the first attempt")
     page.wait_for_timeout(200)
     page.unroute(f"**/*{part}*")
     page.locator("h2").first.click()
@@ -66,7 +66,7 @@ def test_folding_comes_once_there_is_a_connection(
     page = open_as(lena)
     asked = without(page, "folding.")
     start(page, live_server)
-    until(lambda: bool(asked), "the first attempt")
+    until(lambda: bool(page.evaluate("1")) and bool(asked), "the first attempt")
     page.wait_for_timeout(200)
     page.unroute("**/*folding.*")
     page.evaluate("dispatchEvent(new Event('online'))")
