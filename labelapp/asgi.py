@@ -16,11 +16,18 @@ from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.http import Http404, HttpRequest  # noqa: E402
 from django.http.cookie import parse_cookie  # noqa: E402
+from django.template.loader import get_template  # noqa: E402
+from django.urls import reverse  # noqa: E402
 
 from labelapp.accounts.access import membership_for  # noqa: E402
 from labelapp.errors import DeniedError  # noqa: E402
 from labelapp.models import Role  # noqa: E402
 from labelapp.threaded import Receive, Scope, Send, ThreadedHandler  # noqa: E402
+
+# What the first request of each process would wait for: all pages are imported, the labeling page is parsed.
+reverse("home")
+for page in ("labeling/task.html", "labeling/form.html"):
+    get_template(page)
 
 # Django stores a body wherever Python puts temporary files; there is no setting for it.
 tempfile.tempdir = str(settings.FILE_UPLOAD_TEMP_DIR)
