@@ -132,7 +132,8 @@ def test_who_waits_is_told_of_a_task_and_takes_it_by_a_click(
     expect(page.locator("[role=status] #start")).to_contain_text("There is a task for you now")
     assert not Seat.objects.filter(state=Seat.State.HELD).exists()
     page.get_by_role("link", name="There is a task for you now: start").click()
+    page.clock.resume()
+    expect(page.locator("form.keys-on")).to_be_visible()  # the script listens
     page.get_by_label("Best first").fill("B A")
-    page.clock.run_for(1_000)
     expect(page.locator("#saved")).to_contain_text("Saved")
     assert Seat.objects.get().annotator == Annotator.objects.get(user=lena)
