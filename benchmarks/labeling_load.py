@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rig.database import fresh_database
 from benchmarks.rig.labelers import Labeler, Record, Task
-from benchmarks.rig.project import PASSWORD, SLUG, build, counts, seat_cut_short
+from benchmarks.rig.project import PASSWORD, SLUG, build, counts, seats_cut_short
 from benchmarks.rig.web import cpu_seconds, web_server
 from labelapp.ops.server import free_port
 
@@ -62,7 +62,7 @@ async def day(person: Labeler, pace: Pace, drafts: int, dies_after: int | None) 
             await person.draft(task, task.letters[0], revision)
         if done == dies_after:
             person.browser.drop()
-            await asyncio.to_thread(seat_cut_short, person.email, task.pk)
+            await asyncio.to_thread(seats_cut_short, person.email)
             return task
         await person.submit(task)
         done += 1

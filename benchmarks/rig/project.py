@@ -59,8 +59,8 @@ def build(labelers: int, tasks: int, overlap: int, k: int, texts: tuple[str, ...
     return emails
 
 
-def seat_cut_short(email: str, task_id: int) -> None:
-    """Let five minutes pass for one abandoned seat, then do what beat does every few seconds."""
+def seats_cut_short(email: str) -> None:
+    """Let five minutes pass for one who left: their seat and the one reserved for them; then do as beat does."""
     from datetime import timedelta
 
     from django.db import connection
@@ -69,7 +69,7 @@ def seat_cut_short(email: str, task_id: int) -> None:
     from labelapp.labeling.services.seats import seats_expire
     from labelapp.models import Seat
 
-    Seat.objects.filter(task=task_id, annotator__user__email=email, state="held").update(
+    Seat.objects.filter(annotator__user__email=email, state__in=[Seat.State.HELD, Seat.State.RESERVED]).update(
         lease_until=timezone.now() - timedelta(seconds=1)
     )
     seats_expire()
