@@ -9,12 +9,17 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 UNSPOKEN := $(addprefix --ignore ,$(VENV) var tests trainer benchmarks migrations static)
+# Which build of torch is right depends on the machine, and so do the libraries of its CUDA: no lock has them.
+UNLOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
+  cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+  --python-version 3.11 $(addprefix --no-emit-package ,$(UNLOCKED)) pyproject.toml
 BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-web install-dev run test test-services test-browser lint bench messages clean
+.PHONY: help install install-web install-dev run test test-learning test-services test-browser lint bench messages locks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +34,11 @@ run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for ano
 	@exec $(PY) manage.py up --host $(HOST) --port $(PORT)
 
 test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
-	$(PY) -m pytest -m "not services and not browser"
+	$(PY) -m pytest -m "not services and not browser and not learning"
 	$(if $(CHROMIUM),$(PY) -m pytest -m "browser and not services",@echo "Chromium is not installed: the browser tests were left out.")
+
+test-learning: install-dev ## run the tests that train models until they have learned something (some minutes)
+	$(PY) -m pytest -m learning
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
 	$(PY) -m pytest -m "services and not browser"
@@ -53,6 +61,12 @@ messages: install-dev ## gather what pages say into the catalogs of translators,
 	@command -v xgettext >/dev/null || { echo "This needs gettext. Debian, Ubuntu: apt-get install gettext" >&2; exit 1; }
 	$(PY) manage.py makemessages --locale zh_Hans --no-wrap --add-location file $(UNSPOKEN)
 	$(PY) manage.py compilemessages --locale zh_Hans $(UNSPOKEN)
+
+locks: $(VENV)/.made ## make the lock files again from pyproject.toml; versions that still fit stay
+	$(PIP) uv
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra ml --output-file requirements-ml.lock
+	$(LOCK) --extra ml --extra dev --output-file requirements-dev.lock
 
 clean: ## remove .venv, caches and test data; what people entered (var/) stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info var/test var/static

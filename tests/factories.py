@@ -153,8 +153,8 @@ def annotation_make(task: ComparisonTask, annotator: Annotator, **fields: Any) -
         annotator=annotator,
         protocol=task.batch.protocol,
         idempotency_key=uuid4(),
-        order_shown=[],
         **{
+            "order_shown": [],
             "ranking": ranking,
             "edges": edges_from_ranking(ranking or []),
             "surplus": task.overlap > 0 and not {"supersedes", "seat"} & fields.keys(),
@@ -177,6 +177,14 @@ def run_make(project: Project, name: str = "First rewards", **fields: Any) -> Ru
     run = Run.objects.create(project=project, name=name, **{**given, **fields})
     Job.objects.filter(pk=run.job_id).update(payload={"run": run.pk})
     return run
+
+
+def folder_make(project: Project, files: dict[str, str], name: str = "weights") -> Artifact:
+    """The folder of a model that is kept, with these files."""
+    with TemporaryDirectory() as folder:
+        for path, text in files.items():
+            Path(folder, path).write_text(text)
+        return artifact_publish(path=Path(folder), project=project, kind=Artifact.Kind.MODEL, name=name)
 
 
 def snapshot_make(project: Project, **fields: Any) -> Snapshot:

@@ -177,6 +177,17 @@ class World:
         ModelVersion.objects.filter(pk=self.run.start_id).update(kind=ModelVersion.Kind.REWARD)
         return {}
 
+    def reported_run(self) -> dict[str, str]:
+        """The run wrote a report."""
+        Run.objects.filter(pk=self.run.pk).update(report={"metrics": {"accuracy": 0.7}})
+        return {}
+
+    def kept_model(self) -> dict[str, str]:
+        """The files of the model of the addresses are kept here, with a card."""
+        weights = factories.folder_make(self.project, {"README.md": "# Pears", "config.json": "{}"})
+        ModelVersion.objects.filter(pk=self.run.start_id).update(weights=weights)
+        return {}
+
     def slip(self) -> dict[str, str]:
         """What lena's labeling form carries."""
         seating = seating_new(task_id=self.seat.task_id, annotator_id=self.annotator.pk, seat=self.seat, draft=None)
@@ -325,11 +336,16 @@ PAGES: dict[str, list[Visit]] = {
     # training
     "runs": [get(REVIEWERS)],
     "run_create": [get(ADMINS), post(ADMINS_ERR)],
+    "run_suggested": [get(ADMINS)],
+    "runs_compare": [get(REVIEWERS)],
     "run": [get(REVIEWERS)],
+    "run_report": [Visit("get", REVIEWERS, World.reported_run)],
     "run_progress": [get(REVIEWERS)],
     "run_resume": [post(ADMINS_DO, World.failed_run)],
     "models": [get(REVIEWERS)],
     "model": [get(REVIEWERS)],
+    "model_card": [Visit("get", REVIEWERS, World.kept_model)],
+    "model_files": [Visit("get", ADMINS, World.kept_model)],
     "model_score": [post(ADMINS_DO, World.ready_reward_model)],
     # rounds
     "rounds": [get(REVIEWERS)],

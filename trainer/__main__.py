@@ -1,4 +1,4 @@
-"""The command line: `python -m trainer {sft,reward,preference,sample,evaluate} --output FOLDER …`.
+"""The command line: `python -m trainer {sft,reward,preference,sample,evaluate,combine} --output FOLDER …`.
 
 Exit codes: 0 done; 2 options or input that cannot be used; 3 stopped because asked, start again to go on; 4 the
 folder is in use or belongs to a newer attempt; 1 anything else. Torch is imported only when a command runs.
@@ -10,14 +10,18 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from trainer.config import OPTIONS, Options, OptionsError, option_fields, options_read
+from trainer.config import OPTIONS, Options, TrainingOptions, option_fields, options_read
+from trainer.disk import disk_watched
+from trainer.fields import OptionsError
 from trainer.records import Request
-from trainer.runs import LOCK_WAIT, CommandError, InputError, RunFolder
+from trainer.runs import LOCK_WAIT, CommandError, InputError, RunFolder, say
+from trainer.trackers import tracker_check
 
 # Threads that wait for each other spin; on a machine with other work to do they would spend more time so than working.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -38,8 +42,15 @@ WANTED = {
     "preference": ("snapshot",),
     "sample": ("prompts",),
     "evaluate": (),
+    "combine": (),
 }
-USABLE = {"preference": ("reference",), "evaluate": ("completions", "reference", "snapshot")}
+USABLE = {
+    "preference": ("reference",),
+    "evaluate": ("completions", "reference", "snapshot"),
+    "combine": ("snapshot",),
+}
+SEVERAL = {"combine"}
+"""Commands that take `models`, by --model for each, in place of a model."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = _request(given)
         options = options_read(given.command, request["options"])
         _libraries_check()
+        if isinstance(options, TrainingOptions):
+            tracker_check(options.tracker)
         return _run(request, options, given)
     except CommandError as error:
         return _refuse(given.command, str(error), error.exit_code)
@@ -60,16 +73,33 @@ def _run(request: Request, options: Options, given: argparse.Namespace) -> int:
     run_folder = RunFolder(
         Path(given.output), attempt=given.attempt, watch_stdin=given.watch_stdin, lock_wait=given.lock_wait
     )
-    with run_folder as folder:
+    with _processes(options) as all_ready, run_folder as folder, disk_watched(folder.path):
+        all_ready()
         folder.request_check(request, options)
         if folder.finished:
-            print(f"{folder.path} is finished already.", file=sys.stderr)
+            say(f"{folder.path} is finished already.")
             return 0
         command = _command(given.command)
         folder.stop_check()
         report = command.run(request, options, folder)
         folder.report_write({"command": given.command} | report)
     return 0
+
+
+@contextmanager
+def _processes(options: Options) -> Iterator[Callable[[], object]]:
+    """Works together with the other processes that `torchrun` or `accelerate launch` started, where there are any.
+
+    What it gives waits for all of them.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield lambda: None
+        return
+    if not isinstance(options, TrainingOptions):
+        raise InputError(f"{options.command} runs in one process. Start it without torchrun or accelerate launch.")
+    distributed = importlib.import_module("trainer.distributed")
+    with distributed.joined():
+        yield lambda: distributed.exchange(None)
 
 
 def _command(name: str) -> ModuleType:
@@ -88,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=kind.__doc__, description=kind.__doc__, allow_abbrev=False)
         command.add_argument("--output", required=True, metavar="FOLDER", help="Run folder; resumed where it exists.")
         command.add_argument("--request", metavar="FILE", help="All that follows, as JSON.")
-        command.add_argument("--model", help="Folder or hub id of the model to start from.")
+        if name in SEVERAL:
+            command.add_argument("--model", dest="models", action="append", help="Folder or hub id; give several.")
+        else:
+            command.add_argument("--model", help="Folder or hub id of the model to start from.")
         for path in WANTED[name] + USABLE.get(name, ()):
             command.add_argument(f"--{path}", help=PATHS[path])
         command.add_argument("--attempt", type=int, metavar="N", help="A folder refuses lower ones than it has seen.")
@@ -114,7 +147,7 @@ def _request(given: argparse.Namespace) -> Request:
         for name, value in vars(given).items()
         if name.startswith("option_") and value is not None
     }
-    paths = {name: value for name in ("model", *PATHS) if (value := getattr(given, name, None)) is not None}
+    paths = {name: value for name in ("model", "models", *PATHS) if (value := getattr(given, name, None)) is not None}
     if given.request is None:
         request: dict[str, Any] = {"command": given.command, "options": options} | paths
     elif options or paths:
@@ -122,7 +155,10 @@ def _request(given: argparse.Namespace) -> Request:
     else:
         request = _request_read(Path(given.request))
     _request_check(request, given.command)
-    places = {name: _absolute(value) for name, value in request.items() if name not in ("command", "options")}
+    single = request.keys() - {"command", "options", "models"}
+    places: dict[str, Any] = {name: _absolute(request[name]) for name in single}
+    if "models" in request:
+        places["models"] = [_absolute(model) for model in request["models"]]
     return cast(Request, request | places)
 
 
@@ -141,16 +177,21 @@ def _request_read(path: Path) -> dict[str, Any]:
 def _request_check(request: dict[str, Any], command: str) -> None:
     if request.get("command") != command:
         raise InputError(f"The request is for {request.get('command')!r}, not for {command}.")
-    wanted = ("model", *WANTED[command])
+    models = "models" if command in SEVERAL else "model"
+    wanted = (models, *WANTED[command])
     usable = {"command", "options", *wanted, *USABLE.get(command, ())}
     if unknown := sorted(request.keys() - usable):
         raise InputError(f"{command} takes no {', '.join(unknown)}.")
-    for name in request.keys() - {"command", "options"}:
+    for name in request.keys() - {"command", "options", "models"}:
         if not isinstance(request[name], str) or not request[name]:
             raise InputError(f"{name} must be a path, not {request[name]!r}.")
+    several = request.get("models", [])
+    if not isinstance(several, list) or not all(isinstance(model, str) and model for model in several):
+        raise InputError(f"models must be a list of paths, not {several!r}.")
     for name in wanted:
         if name not in request:
-            raise InputError(f"{command} needs --{name}, or {name} in its request.")
+            flag = "--model" if name == models else f"--{name}"
+            raise InputError(f"{command} needs {flag}, or {name} in its request.")
     for name in request.keys() & LOCAL:
         if not Path(request[name]).exists():
             raise InputError(f"There is no {name} at {request[name]}.")

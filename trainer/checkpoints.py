@@ -1,7 +1,8 @@
 """Checkpoints: what a training needs to go on as if it had never stopped. Complete or absent; no pickle.
 
-A checkpoint is a folder `checkpoints/step-N` with the weights, the optimizer's tensors and the state of the random
-number generators as safetensors, and everything else as JSON. The place in the data follows from the step.
+A checkpoint is a folder `checkpoints/step-N` with the weights that learn, the optimizer's tensors and the state of the
+random number generators as safetensors, and everything else as JSON. The place in the data follows from the step, and
+weights that are frozen come from the model that was given.
 """
 
 import json
@@ -20,14 +21,22 @@ from trainer.durable import aside_of, folder_aside, json_write, leftovers_remove
 from trainer.records import CHECKPOINT_STATE, CHECKPOINTS, Checkpoint
 from trainer.runs import InputError, RunFolder
 
-KEPT = 2
 _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"
 
 
 def checkpoint_save(
-    folder: RunFolder, *, step: int, model: nn.Module, optimizer: Optimizer, state: Mapping[str, Any]
+    folder: RunFolder,
+    *,
+    step: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    state: Mapping[str, Any],
+    kept: int = 2,
+    also: int | None = None,
 ) -> Path:
-    """Keep what came out of `step` optimizer steps; `state` is JSON. The two newest checkpoints stay."""
+    """Keep what came out of `step` optimizer steps; `state` is JSON. Of all checkpoints the newest ones stay, so many
+    as `kept` says, and that of the step `also`.
+    """
     checkpoints = folder.path / CHECKPOINTS
     path = checkpoints / f"step-{step}"
     if path.exists():
@@ -43,7 +52,7 @@ def checkpoint_save(
         save_file(_stored(_random_state()), aside / _RANDOM)
         offsets = {"events_offset": folder.events.offset, "outputs_offset": folder.outputs.offset}
         json_write(aside / CHECKPOINT_STATE, offsets | {"step": step, "state": dict(state), "groups": groups})
-    _older_remove(checkpoints)
+    _older_remove(checkpoints, kept, also)
     return path
 
 
@@ -67,11 +76,26 @@ def checkpoint_load(checkpoint: Checkpoint, *, model: nn.Module, optimizer: Opti
     return cast(dict[str, Any], kept["state"])
 
 
+def checkpoint_weights(path: Path, model: nn.Module) -> None:
+    """Put a model's weights back to those of a checkpoint. Raises InputError when it is damaged or of another model."""
+    try:
+        weights = load_file(path / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"The checkpoint {path} cannot be read: {error}.") from error
+    _weights_load(path, model, weights)
+
+
+def checkpoint_bytes(model: nn.Module) -> int:
+    """About how large a checkpoint is: what learns, and twice as much for AdamW's two means."""
+    return 3 * sum(tensor.numel() * tensor.element_size() for tensor in _weights(model).values())
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and kept buffers by name; tied ones once."""
+    """Parameters that learn and kept buffers by name; tied ones once."""
     unique: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        unique.setdefault(id(tensor), (name, tensor))
+        if tensor.requires_grad or not isinstance(tensor, nn.Parameter):
+            unique.setdefault(id(tensor), (name, tensor))
     return dict(unique.values())
 
 
@@ -131,10 +155,12 @@ def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _older_remove(checkpoints: Path) -> None:
+def _older_remove(checkpoints: Path, kept: int, also: int | None) -> None:
     """Leave the newest. A folder loses its name before its files, so that no part of one looks complete."""
     steps = sorted(int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-*[0-9]"))
-    for step in steps[:-KEPT]:
+    for step in steps[:-kept]:
+        if step == also:
+            continue
         gone = aside_of(checkpoints / f"step-{step}")
         (checkpoints / f"step-{step}").rename(gone)
         shutil.rmtree(gone)

@@ -51,13 +51,13 @@ def tokenizer_load(model: str) -> Tokenizer:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """A conversation that waits for the assistant, as ids; exactly one BOS in front where the tokenizer uses one.
+    """A conversation that waits for the assistant, as ids; exactly one BOS (CLS) in front where the tokenizer uses one.
 
     Raises ConversationError when the chat template refuses the conversation or makes nothing of it.
     """
     text = _render(tokenizer, messages, waiting=True)
     ids = _encode(tokenizer, text)
-    bos, used = tokenizer.bos_token_id, _adds_bos(tokenizer)
+    bos, used = _begin_id(tokenizer), _adds_bos(tokenizer)
     while ids and bos is not None and ids[0] == bos:
         ids, used = ids[1:], True
     if not ids:
@@ -81,7 +81,7 @@ def prompt_fit(tokenizer: Tokenizer, messages: Sequence[Message], room: int) -> 
     A system turn in front stays, and so does the last user turn with what follows it. What remains begins with a
     user turn. None when even the least does not fit. Raises ConversationError as `prompt_ids` does.
     """
-    for kept in _shorter(messages):
+    for kept in conversation_shorter(messages):
         ids = prompt_ids(tokenizer, kept)
         if len(ids) <= room:
             return ids
@@ -93,8 +93,8 @@ def end_id(tokenizer: Tokenizer) -> int | None:
     return _end_id(tokenizer, cast(str | None, tokenizer.chat_template))
 
 
-def _shorter(messages: Sequence[Message]) -> list[list[Message]]:
-    """The conversation, and what may remain of it, from long to short."""
+def conversation_shorter(messages: Sequence[Message]) -> list[list[Message]]:
+    """The conversation, and what may remain of it when turns are cut from the left, from long to short."""
     head = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(head) :])
     users = [number for number, turn in enumerate(turns) if turn["role"] == "user"]
@@ -117,13 +117,18 @@ def _encode(tokenizer: Tokenizer, text: str, *, split_special_tokens: bool = Fal
 
 @lru_cache(maxsize=8)
 def _adds_bos(tokenizer: Tokenizer) -> bool:
-    bos = tokenizer.bos_token_id
+    bos = _begin_id(tokenizer)
     return bos is not None and cast(list[int], tokenizer("a").input_ids)[:1] == [bos]
+
+
+def _begin_id(tokenizer: Tokenizer) -> int | None:
+    """The token that texts begin with; BERT has another name for it, and reads texts there."""
+    return cast(int | None, tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id)
 
 
 @lru_cache(maxsize=8)
 def _end_id(tokenizer: Tokenizer, template: str | None) -> int | None:
-    end = cast(int | None, tokenizer.eos_token_id)
+    end = cast(int | None, tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id)
     if template is None:
         return end
     turns: list[Message] = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _MARK}]

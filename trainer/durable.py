@@ -34,9 +34,12 @@ def json_text(value: object) -> str:
 def json_write(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON file in place of the old one; a reader sees the old or the new, never a part."""
     aside = aside_of(path)
-    aside.write_text(json_text(value))
-    synced(aside)
-    aside.replace(path)
+    try:
+        aside.write_text(json_text(value))
+        synced(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     synced(path.parent)
 
 

@@ -6,7 +6,7 @@ the same numbers to the last bit.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -14,28 +14,45 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig
+from torch import Tensor
 
-from trainer.batches import EMPTY, TOO_LONG, Batch, Group, collate, groups_from
+from trainer import judging
+from trainer.batches import Batch, Feed
+from trainer.completions import Item, item_of, together
 from trainer.config import EvaluateOptions, Options
-from trainer.conversations import ConversationError, Tokenizer, completion_ids, prompt_fit, prompt_ids, tokenizer_load
+from trainer.conversations import ConversationError, Tokenizer, tokenizer_load
+from trainer.groups import Group, groups_from
 from trainer.inputs import completions_read, file_digest, unchanged_check
 from trainer.material import HELD_OUT
-from trainer.metrics import accuracy_report
-from trainer.networks import completion_logprobs, context_length, policy_load, reward_load, scores
+from trainer.metrics import accuracy_breakdown, accuracy_report
+from trainer.networks import completion_logprobs, context_length, policy_load, prompts_share
 from trainer.optimization import device_resolve, dtype_resolve, precision
 from trainer.records import CompletionLine, EventLine, Request, ScoreLine, canonical
 from trainer.runs import CommandError, InputError, RunFolder, say
+from trainer.scorers import DISAGREEMENT, SCORE, scorer_load
 from trainer.snapshots import snapshot_read
 
-# What one pass over a batch says about each of its rows.
-Measure = Callable[[Batch], list[dict[str, float]]]
+
+@dataclass(frozen=True)
+class Measure:
+    """What measures completions: `values` of groups and their batch, each (N,), by name.
+
+    `context` is the most tokens that it reads, None where it does not say; `shared` whether it reads a prompt once for
+    all its completions.
+    """
+
+    values: Callable[[Sequence[Group], Batch], dict[str, Tensor]]
+    tokenizer: Tokenizer
+    context: int | None
+    shared: bool
 
 
 def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]:
     """Write a ScoreLine for each completion to `folder.outputs`; returns the report."""
     if not isinstance(options, EvaluateOptions):
         raise TypeError(f"evaluate needs EvaluateOptions, not {type(options).__name__}.")
+    if options.measure == "critique":
+        return judging.run(request, options, folder)
     # 1. What to measure, and by what
     _request_check(request, options)
     path = Path(request["completions"]) if "completions" in request else None
@@ -46,19 +63,20 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
     device = device_resolve()
     dtype = dtype_resolve(options.dtype, device)
     try:
-        tokenizer = tokenizer_load(request["model"])
-        measure, context = _measure(request, options, device)
+        measure = _measure(request, options, device)
         resolved = {"dtype": str(dtype).removeprefix("torch."), "device": device.type, "torch": torch.__version__}
         folder.config_write(request, options, resolved=resolved | {"input_sha256": digest})
-        room = min(options.max_length, context) if context is not None else options.max_length
+        room = min(options.max_length, measure.context) if measure.context is not None else options.max_length
         # 2. Completions as tokens; those that cannot be used are written first
-        evaluation = _Evaluation(folder, options, tokenizer, measure, device, dtype, total=len(lines))
-        items = [_item(line, tokenizer, room) for line in lines]
+        items = [item_of(line, measure.tokenizer, room) for line in lines]
     except ConversationError as error:
         raise InputError(str(error)) from error
+    feed = Feed(int(measure.tokenizer.pad_token_id), device, options.batch_size * room, measure.shared)
+    evaluation = _Evaluation(folder, measure, feed, dtype, total=len(lines))
     evaluation.write([ScoreLine(completion=i.completion, values={}, excluded=i.excluded) for i in items if i.excluded])
     # 3. Batches, shortest first
-    evaluation.measure_all([item.group for item in items if item.group is not None])
+    groups = [item.group for item in items if item.group is not None]
+    evaluation.measure_all(together(groups, options.batch_size))
     # 4. Held-out comparisons
     held_out = evaluation.held_out(Path(request["snapshot"]), room) if "snapshot" in request else {}
     return _report(folder, options, lines, items) | held_out
@@ -86,25 +104,13 @@ def ratio_interval(
     return {"value": value, "low": value - half, "high": value + half}
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A completion as a group of its own, or why it is left out."""
-
-    completion: int
-    group: Group | None
-    excluded: str = ""
-    shortened: bool = False
-
-
 @dataclass
 class _Evaluation:
     """Measures groups batch by batch, and writes what it found to the run folder."""
 
     folder: RunFolder
-    options: EvaluateOptions
-    tokenizer: Tokenizer
     measure: Measure
-    device: torch.device
+    feed: Feed
     dtype: torch.dtype
     total: int
 
@@ -122,47 +128,59 @@ class _Evaluation:
             self.folder.events.append(EventLine(kind="progress", step=len(self.written), total=self.total, values={}))
 
     def measure_all(self, groups: Sequence[Group]) -> None:
-        """Measure groups of one completion each, but for batches that are written already."""
-        for batch in self._batches(groups):
-            ids = [group.ids[0] for group in batch]
+        """Measure groups of completions, but for batches that are written already."""
+        for part, batch in self.feed.batches(groups):
+            ids = [id_ for group in part for id_ in group.ids]
             if self.written.issuperset(ids):
                 continue
             self.folder.stop_check()
-            found = self._measured(batch)
+            found = [values for of_group in self._measured(part, batch) for values in of_group]
             self.write([ScoreLine(completion=id_, values=each) for id_, each in zip(ids, found, strict=True)])
 
     def held_out(self, path: Path, room: int) -> dict[str, Any]:
-        """How many of a snapshot's held-out comparisons the scores get right, beside the baselines."""
+        """How many of a snapshot's held-out comparisons the scores get right, beside the baselines, and where."""
         snapshot = snapshot_read(path)
         report: dict[str, Any] = {}
         for split in HELD_OUT:
-            groups, exclusions = groups_from(snapshot, self.tokenizer, split=split, max_length=room)
+            groups, exclusions = groups_from(snapshot, self.measure.tokenizer, split=split, max_length=room)
             say(f"{split}: {exclusions}")
-            given: list[list[float]] = []
-            for group in groups:
+            judged: list[tuple[Group, list[dict[str, float]]]] = []
+            for part, batch in self.feed.batches(groups):
                 self.folder.stop_check()
-                given.append([each["score"] for each in self._measured([group])])
-            lengths = [[len(ids) for ids in group.completions] for group in groups]
-            edges = [group.edges for group in groups]
-            report[split] = accuracy_report([group.prompt for group in groups], given, lengths, edges)
-            report[split] |= exclusions.counts()
+                judged += zip(part, self._measured(part, batch), strict=True)
+            judged.sort(key=lambda pair: (pair[0].prompt, pair[0].ids))
+            said = _said(judged)
+            report[split] = {**accuracy_report(*said), **accuracy_breakdown(*said), **exclusions.counts()}
+            spread = [each[DISAGREEMENT] for _, values in judged for each in values if DISAGREEMENT in each]
+            if spread:
+                report[split]["mean_disagreement"] = math.fsum(spread) / len(spread)
         return {"held_out": report}
 
-    def _batches(self, groups: Sequence[Group]) -> Iterator[list[Group]]:
-        ordered = sorted(groups, key=lambda group: (len(group.prompt_ids) + len(group.completions[0]), group.ids))
-        for start in range(0, len(ordered), self.options.batch_size):
-            yield ordered[start : start + self.options.batch_size]
-
     @torch.inference_mode()
-    def _measured(self, groups: Sequence[Group]) -> list[dict[str, float]]:
-        batch = collate(groups, int(self.tokenizer.pad_token_id), self.device)
-        with precision(self.device, self.dtype):
-            found = self.measure(batch)
+    def _measured(self, groups: Sequence[Group], batch: Batch) -> list[list[dict[str, float]]]:
+        """The values of each completion of each group."""
+        with precision(self.feed.device, self.dtype):
+            columns = {name: values.tolist() for name, values in self.measure.values(groups, batch).items()}
+        found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         if not all(math.isfinite(value) for each in found for value in each.values()):
             raise CommandError(
                 "The model's output is no number (NaN or infinite): its weights are damaged or overflow."
             )
-        return found
+        rows = iter(found)
+        return [[next(rows) for _ in group.completions] for group in groups]
+
+
+def _said(
+    judged: Sequence[tuple[Group, list[dict[str, float]]]],
+) -> tuple[list[int], list[list[float]], list[list[int]], list[list[Any]]]:
+    """Prompts, scores, lengths and what was said, by group, as reports take them."""
+    groups = [group for group, _ in judged]
+    return (
+        [group.prompt for group in groups],
+        [[each[SCORE] for each in values] for _, values in judged],
+        [[len(ids) for ids in group.completions] for group in groups],
+        [list(group.edges) for group in groups],
+    )
 
 
 def _request_check(request: Request, options: EvaluateOptions) -> None:
@@ -174,12 +192,11 @@ def _request_check(request: Request, options: EvaluateOptions) -> None:
         raise InputError("evaluate needs a file of completions, a snapshot, or both.")
 
 
-def _measure(request: Request, options: EvaluateOptions, device: torch.device) -> tuple[Measure, int | None]:
-    """What measures a batch, and how many tokens it can read."""
+def _measure(request: Request, options: EvaluateOptions, device: torch.device) -> Measure:
+    """What measures completions as asked."""
     if options.measure == "reward":
-        _reward_check(request["model"])
-        reward = reward_load(request["model"], torch.float32, device)
-        return lambda batch: [{"score": score} for score in scores(reward, batch).tolist()], context_length(reward)
+        scorer = scorer_load(request["model"], device)
+        return Measure(scorer.values, scorer.tokenizer, scorer.context, scorer.shared)
     policy = policy_load(request["model"], torch.float32, device)
     reference = policy_load(request["reference"], torch.float32, device)
     if policy.config.vocab_size != reference.config.vocab_size:
@@ -188,41 +205,17 @@ def _measure(request: Request, options: EvaluateOptions, device: torch.device) -
             f"{reference.config.vocab_size}: only models with the same tokens can be compared."
         )
 
-    def measure(batch: Batch) -> list[dict[str, float]]:
-        sums, tokens = (values.tolist() for values in completion_logprobs(policy, batch))
-        references = completion_logprobs(reference, batch)[0].tolist()
-        rows = zip(sums, references, tokens, strict=True)
-        return [{"logp": logp, "reference_logp": other, "tokens": count} for logp, other, count in rows]
+    def values(groups: Sequence[Group], batch: Batch) -> dict[str, Tensor]:
+        sums, counts = completion_logprobs(policy, batch.tokens)
+        return {"logp": sums, "reference_logp": completion_logprobs(reference, batch.tokens)[0], "tokens": counts}
 
     contexts = [length for model in (policy, reference) if (length := context_length(model)) is not None]
-    return measure, min(contexts, default=None)
-
-
-def _reward_check(model: str) -> None:
-    """A language model would be given a new head, whose scores mean nothing."""
-    try:
-        architectures = AutoConfig.from_pretrained(model, trust_remote_code=False).architectures or []
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model} cannot be loaded: {error}") from error
-    if not any("SequenceClassification" in name for name in architectures):
-        raise InputError(f"{model} is no reward model ({', '.join(architectures)}). Train one by the command reward.")
-
-
-def _item(line: CompletionLine, tokenizer: Tokenizer, room: int) -> _Item:
-    ids = completion_ids(tokenizer, line["text"], line.get("finish_reason") != "length")
-    if not ids:
-        return _Item(line["completion"], None, EMPTY)
-    whole = prompt_ids(tokenizer, line["messages"])
-    left = room - len(ids)
-    fitted = whole if len(whole) <= left else prompt_fit(tokenizer, line["messages"], left)
-    if fitted is None:
-        return _Item(line["completion"], None, TOO_LONG)
-    group = Group(line["completion"], fitted, [ids], [], 1.0, (line["completion"],))
-    return _Item(line["completion"], group, shortened=len(fitted) < len(whole))
+    shared = all(prompts_share(model, "auto") for model in (policy, reference))
+    return Measure(values, tokenizer_load(request["model"]), min(contexts, default=None), shared)
 
 
 def _report(
-    folder: RunFolder, options: EvaluateOptions, lines: Sequence[CompletionLine], items: Sequence[_Item]
+    folder: RunFolder, options: EvaluateOptions, lines: Sequence[CompletionLine], items: Sequence[Item]
 ) -> dict[str, Any]:
     causes = Counter(item.excluded for item in items if item.excluded)
     counts = {"completions": len(lines), "measured": len(lines) - causes.total(), "excluded": causes.total()}
@@ -242,7 +235,11 @@ def _metrics(
 ) -> dict[str, float]:
     ones = [1.0] * len(values)
     if options.measure == "reward":
-        return _named("mean_score", ratio_interval([each["score"] for each in values], ones, clusters))
+        metrics = _named("mean_score", ratio_interval([each[SCORE] for each in values], ones, clusters))
+        if values and DISAGREEMENT in values[0]:
+            spread = [each[DISAGREEMENT] for each in values]
+            metrics |= _named("mean_disagreement", ratio_interval(spread, ones, clusters))
+        return metrics
     # log π − log π_ref, whose mean is the KL divergence when the completions were drawn from π at temperature 1.
     ratios = [each["logp"] - each["reference_logp"] for each in values]
     per_token = ratio_interval(ratios, [each["tokens"] for each in values], clusters)

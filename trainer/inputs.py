@@ -23,7 +23,8 @@ def prompts_read(path: Path) -> list[PromptLine]:
 def completions_read(path: Path) -> list[CompletionLine]:
     """The lines of a file of completions. Raises InputError that names file, line and field."""
     checks = {"completion": _number, "messages": _messages, "text": _text, "finish_reason": _finish_reason}
-    return cast(list[CompletionLine], _lines(path, checks, key="completion", optional=("finish_reason",)))
+    optional = ("finish_reason", "tags")
+    return cast(list[CompletionLine], _lines(path, checks | {"tags": _tags}, key="completion", optional=optional))
 
 
 def file_digest(path: Path) -> str:
@@ -102,6 +103,11 @@ def _text(value: Any) -> str | None:
 
 def _finish_reason(value: Any) -> str | None:
     return None if value in FINISH_REASONS else f"must be stop, length or empty, not {value!r}."
+
+
+def _tags(value: Any) -> str | None:
+    texts = isinstance(value, list) and not any(map(_text, value))
+    return None if texts else f"must be a list of texts, not {value!r}."
 
 
 def _messages(value: Any) -> str | None:

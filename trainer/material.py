@@ -1,7 +1,8 @@
 """What a training learns from and is tested on: groups of a snapshot, with what was left out and why."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from trainer.batches import PREFERRED, TIED, Exclusions, Group
+from trainer import distributed
+from trainer.batches import Feed
 from trainer.config import Options, TrainingOptions
 from trainer.conversations import ConversationError, Tokenizer, tokenizer_load
+from trainer.groups import PREFERRED, TIED, Exclusions, Group
 from trainer.networks import context_length
-from trainer.optimization import device_resolve, dtype_resolve
+from trainer.optimization import device_resolve, dtype_resolve, precision
 from trainer.records import Request, canonical
 from trainer.runs import InputError, RunFolder, say
 from trainer.snapshots import Snapshot, snapshot_read
 
 HELD_OUT = ("validation", "test")
 Reader = Callable[[str], tuple[list[Group], Exclusions]]
+Size = Callable[[Group], float]
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,13 @@ class Setup:
     tokenizer: Tokenizer
     snapshot: Snapshot
 
-    @property
-    def pad_id(self) -> int:
-        """The token that fills rows."""
-        return int(self.tokenizer.pad_token_id)
+    def feed(self, options: TrainingOptions, *, shared: bool) -> Feed:
+        """How groups become batches."""
+        return Feed(int(self.tokenizer.pad_token_id), self.device, options.micro_tokens, shared)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Computes forward passes in this run's type."""
+        return precision(self.device, self.dtype)
 
 
 def setup_make(request: Request, options: TrainingOptions, folder: RunFolder) -> Setup:
@@ -81,6 +88,7 @@ def resolved_write(
         "dtype": str(setup.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": distributed.count(),
         "max_length": max_length,
         "held_out": split,
         "snapshot": setup.snapshot.manifest["digest"],
@@ -94,36 +102,25 @@ def resolved_write(
     folder.config_write(request, options, resolved=resolved)
 
 
-def material_read(read: Reader, *, unit: str, ties_policy: str | None = None) -> Material:
+def material_read(read: Reader, *, unit: str, ties_policy: str | None = None, size: Size | None = None) -> Material:
     """Groups of the train split and of the first held-out split that has any; says on stderr what remained.
 
-    With a policy for ties, groups in which nothing counts under it are left out and counted. Where nothing that is
-    held out can be used, the counts say so of the first split that has any.
+    With a policy for ties, groups in which nothing counts under it are left out and counted; with a `size`, groups
+    that count for nothing by it. Where nothing that is held out can be used, the counts say so of the first split that
+    has any.
     """
-    train, counts = _split_read(read, "train", unit, ties_policy)
+    train, counts = _split_read(read, "train", unit, ties_policy, size)
     if not train:
         raise InputError(_nothing_left(counts, unit))
     unusable = None
     for split in HELD_OUT:
-        held_out, held_out_counts = _split_read(read, split, unit, ties_policy)
+        held_out, held_out_counts = _split_read(read, split, unit, ties_policy, size)
         if held_out:
             return Material(train, held_out, split, {"train": counts, "held_out": held_out_counts})
         if unusable is None and held_out_counts[unit]["found"]:
             unusable = held_out_counts
     say("Nothing is held out: neither the validation nor the test split has anything to measure on.")
     return Material(train, [], None, {"train": counts, "held_out": unusable})
-
-
-def portions(groups: Sequence[Group], size: int) -> Iterator[list[Group]]:
-    """Groups in portions of at most `size`, similar lengths together."""
-    ordered = sorted(groups, key=longest)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
-
-
-def longest(group: Group) -> int:
-    """Tokens of a group's prompt with its longest completion."""
-    return len(group.prompt_ids) + max(map(len, group.completions))
 
 
 def groups_digest(groups: Sequence[Group]) -> str:
@@ -135,15 +132,20 @@ def groups_digest(groups: Sequence[Group]) -> str:
     return sha256.hexdigest()
 
 
-def _split_read(read: Reader, split: str, unit: str, ties_policy: str | None) -> tuple[list[Group], dict[str, Any]]:
+def _split_read(
+    read: Reader, split: str, unit: str, ties_policy: str | None, size: Size | None
+) -> tuple[list[Group], dict[str, Any]]:
     found, exclusions = read(split)
-    groups = [group for group in found if ties_policy is None or group.counted_weight(ties_policy) > 0]
+    counted = [group for group in found if ties_policy is None or group.counted_weight(ties_policy) > 0]
+    groups = [group for group in counted if size is None or size(group) > 0]
     outcomes = [edge.outcome for group in groups for edge in group.edges]
     counts: dict[str, Any] = {"split": split, "groups": len(groups)}
     counts["completions"] = sum(len(group.completions) for group in groups)
     if ties_policy is not None:
         counts |= {"edges": outcomes.count(PREFERRED), "ties": outcomes.count(TIED)}
-        counts["groups_all_tied"] = len(found) - len(groups)
+        counts["groups_all_tied"] = len(found) - len(counted)
+    if size is not None:
+        counts["groups_left_out"] = len(counted) - len(groups)
     counts[unit] = exclusions.counts()
     _say_split(split, counts, exclusions)
     return groups, counts
@@ -153,6 +155,8 @@ def _nothing_left(counts: Mapping[str, Any], unit: str) -> str:
     causes = [f"{number} {name}" for name, number in counts[unit].items() if name.startswith("left out")]
     if tied := counts.get("groups_all_tied"):
         causes.append(f"{tied} groups are all ties")
+    if without := counts.get("groups_left_out"):
+        causes.append(f"{without} groups have nothing that this loss learns from")
     return (
         f"Nothing is left to learn from in the train split: {'; '.join(causes) or f'it has no {unit}'}. "
         "Freeze more, raise max_length, or choose a model that reads more tokens."

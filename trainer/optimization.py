@@ -1,6 +1,7 @@
 """Optimizer, learning rate, precision and device: what all trainings do alike."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -8,9 +9,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from trainer.config import TrainingOptions
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 
 
 def device_resolve() -> torch.device:
@@ -34,20 +32,25 @@ def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManage
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def optimizer_build(model: nn.Module, options: TrainingOptions, *, head: str = "", head_rate: float = 1.0) -> AdamW:
-    """AdamW over all parameters. Vectors (norms and biases) do not decay; the module named `head` learns by
-    `head_rate` times the learning rate.
+def optimizer_build(
+    model: nn.Module, options: TrainingOptions, *, head: Sequence[str] = (), head_rate: float = 1.0
+) -> AdamW:
+    """Fused AdamW over all parameters that learn. Vectors (norms, biases) do not decay; the modules of the `head` learn
+    by `head_rate` times the learning rate.
     """
     parts: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
-        scale = head_rate if head and name.startswith(f"{head}.") else 1.0
+        if not parameter.requires_grad:
+            continue
+        scale = head_rate if name.split(".")[0] in head else 1.0
         decay = options.weight_decay if parameter.ndim > 1 else 0.0
         parts.setdefault((scale, decay), []).append(parameter)
     groups = [
         {"params": parameters, "weight_decay": decay, "rate_scale": scale}
         for (scale, decay), parameters in sorted(parts.items(), key=lambda part: part[0])
     ]
-    return AdamW(groups, lr=options.learning_rate, betas=BETAS, eps=EPSILON)
+    betas = (options.beta1, options.beta2)
+    return AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.epsilon, fused=True)
 
 
 def rate_at(step: int, total: int, options: TrainingOptions) -> float:
@@ -67,13 +70,16 @@ def rate_at(step: int, total: int, options: TrainingOptions) -> float:
     return options.learning_rate * (options.final_rate + (1 - options.final_rate) * left)
 
 
-def optimizer_step(model: nn.Module, optimizer: AdamW, *, rate: float, max_norm: float) -> float:
-    """Clip the gradients that were added up, take a step, and forget them. Returns their norm before clipping."""
+def gradients_clip(model: nn.Module, max_norm: float) -> float:
+    """Scale the gradients that were added up down to a norm, unless it is 0. Returns their norm before that."""
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     # clip_grad_norm_ with an infinite limit measures alone.
-    norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
+    return float(nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
+
+
+def optimizer_step(optimizer: AdamW, *, rate: float) -> None:
+    """Take a step with the gradients, and forget them."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_scale"]
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(norm)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written. Version 1, which can still be read, had no reasons, no orders shown and no protocols of ratings."""
+READABLE_VERSIONS = (1, 2)
 
 # --- A snapshot folder --------------------------------------------------------------------------------------------
 MANIFEST = "manifest.json"
@@ -64,6 +66,9 @@ class ComparisonRow(TypedDict):
 
     `edges` are the truth; `ranking` is the list of tiers, best first, that they came from, or None where they are no
     weak order. `annotator` is a pseudonym, empty where several are combined. `weight` multiplies the whole row.
+    `rationale` is what the annotator wrote as the reason, and `shown` are ids of the completions in the order of the
+    letters that the annotator saw and may have written of; both are empty where they are not known, and where several
+    are combined.
     """
 
     comparison: str
@@ -76,10 +81,16 @@ class ComparisonRow(TypedDict):
     edges: list[EdgeRow]
     ranking: list[list[int]] | None
     weight: float
+    rationale: str
+    shown: list[int]
 
 
 class RatingRow(TypedDict):
-    """What one annotator said about one completion on its own. `answers` is a JSON object: yes, no, na or null."""
+    """What one annotator said about one completion on its own. `answers` is a JSON object: yes, no, na or null.
+
+    `protocol` is the id of the manifest's protocol that was followed, which says what a yes means; 0 where it is not
+    known.
+    """
 
     comparison: str
     prompt: int
@@ -88,6 +99,7 @@ class RatingRow(TypedDict):
     likert: int | None
     likert_points: int
     answers: str
+    protocol: int
 
 
 class DemonstrationRow(TypedDict):
@@ -127,10 +139,12 @@ def canonical(value: object) -> bytes:
 
 
 class Digest:
-    """The identity of a snapshot: SHA-256 of its options and of all rows, table by table in the order of TABLES."""
+    """The identity of a snapshot: SHA-256 of its schema version, its options and of all rows as that version has them,
+    table by table in the order of TABLES.
+    """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._sha256 = hashlib.sha256(canonical([SCHEMA_VERSION, options]))
+    def __init__(self, options: Mapping[str, Any], version: int = SCHEMA_VERSION) -> None:
+        self._sha256 = hashlib.sha256(canonical([version, options]))
 
     def add(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take in rows of a table, in their order."""
@@ -149,6 +163,8 @@ def comparison_problem(row: ComparisonRow) -> str | None:
         return "it compares fewer than two completions"
     if len(set(row["completions"])) != k:
         return "it names a completion twice"
+    if len(set(row["shown"])) != len(row["shown"]) or not set(row["shown"]) <= set(row["completions"]):
+        return "what was shown is not some of its completions, each once"
     for edge in row["edges"]:
         if not (0 <= edge["i"] < k and 0 <= edge["j"] < k and edge["i"] != edge["j"]):
             return f"an edge stands between {edge['i']} and {edge['j']}, of {k} completions"
@@ -172,11 +188,15 @@ CHECKPOINT_STATE = "state.json"
 
 
 class Request(TypedDict):
-    """What to run. Paths are folders, or a file of prompts or completions as JSON lines, or a hub id for a model."""
+    """What to run. Paths are folders, or a file of prompts or completions as JSON lines, or a hub id for a model.
+
+    `combine` has `models` in place of `model`.
+    """
 
     command: str
     options: dict[str, Any]
     model: str
+    models: NotRequired[list[str]]
     snapshot: NotRequired[str]
     reference: NotRequired[str]
     prompts: NotRequired[str]
@@ -192,12 +212,13 @@ class PromptLine(TypedDict):
 
 
 class CompletionLine(TypedDict):
-    """A line of the file of completions that `evaluate` reads."""
+    """A line of the file of completions that `evaluate` reads. `tags` are those of the prompt."""
 
     completion: int
     messages: list[Message]
     text: str
     finish_reason: NotRequired[str]
+    tags: NotRequired[list[str]]
 
 
 class SampleLine(TypedDict):
@@ -212,7 +233,8 @@ class SampleLine(TypedDict):
 
 
 class ScoreLine(TypedDict):
-    """A line of outputs.jsonl of `evaluate`; the values depend on what is measured: score, or logp and reference_logp.
+    """A line of outputs.jsonl of `evaluate`; the values depend on what is measured: score (with what its heads,
+    its members and their disagreement are, where there are several), or logp and reference_logp.
 
     A completion that does not fit has none and says why in `excluded`.
     """
@@ -220,6 +242,20 @@ class ScoreLine(TypedDict):
     completion: int
     values: dict[str, float]
     excluded: NotRequired[str]
+
+
+class CritiqueLine(TypedDict):
+    """A line of outputs.jsonl of `evaluate` by critiques: what was written about a prompt's completions.
+
+    `completions` are ids in the order of their letters, `tiers` ids as the verdict ranks them, best first; None where
+    it cannot be read.
+    """
+
+    prompt: int
+    completions: list[int]
+    text: str
+    finish_reason: str
+    tiers: list[list[int]] | None
 
 
 class EventLine(TypedDict):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from trainer.config import Options
 from trainer.durable import json_write, leftovers_remove, synced
@@ -52,10 +52,14 @@ class TakenError(CommandError):
 
 
 class LineLog:
-    """A file of JSON lines that only grows, except that a resumed run cuts off what it will write again."""
+    """A file of JSON lines that only grows, except that a resumed run cuts off what it will write again.
+
+    Of several processes that train together, the one that leads writes; for the others, nothing happens.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writes = leading()
 
     @property
     def offset(self) -> int:
@@ -63,13 +67,26 @@ class LineLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Write a line; the process may be killed right after. Raises ValueError when it holds NaN or infinity."""
-        content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        """Write a line; the process may be killed right after. Raises ValueError when it holds NaN or infinity.
+
+        A line for which there is no room on disk leaves nothing behind.
+        """
+        if not self._writes:
+            return
+        rest = memoryview(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         with self.path.open("ab", buffering=0) as file:
-            file.write(content)
+            before = self.offset
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(before)
+                raise
 
     def truncate(self, offset: int) -> None:
         """Cut off everything from a place on. Raises ValueError when the log is shorter than that."""
+        if not self._writes:
+            return
         if offset > self.offset:
             raise ValueError(f"{self.path} has {self.offset} bytes, fewer than the {offset} that were written.")
         if offset < self.offset:
@@ -92,7 +109,7 @@ class LineLog:
 
     def sync(self) -> None:
         """Wait until what was appended is on disk."""
-        if self.path.exists():
+        if self._writes and self.path.exists():
             synced(self.path)
 
 
@@ -100,7 +117,8 @@ class RunFolder:
     """A run folder in which this process, and no other, works while the `with` block lasts.
 
     A higher `attempt` takes the folder over: the older process stops at its next `stop_check`, and none with a lower
-    number begins. Entering raises TakenError, or StoppedError when a stop is asked for while it waits for the lock.
+    number begins. Of several processes that train together, the one that leads holds the folder and writes in it; the
+    others read. Entering raises TakenError, or StoppedError when a stop is asked for while it waits for the lock.
     """
 
     def __init__(
@@ -115,7 +133,8 @@ class RunFolder:
         self.path = path
         self.events = LineLog(path / EVENTS)
         self.outputs = LineLog(path / OUTPUTS)
-        self._attempt, self._lock_wait = attempt, lock_wait
+        self._leads = leading()
+        self._attempt, self._lock_wait = attempt if self._leads else None, lock_wait
         self._watch = _StopWatch(watch_stdin, stop_wait)
         self._lock = -1
 
@@ -128,6 +147,8 @@ class RunFolder:
             ) from error
         self._attempt_announce()
         self._watch.start()
+        if not self._leads:
+            return self
         try:
             self._lock_take()
             self._attempt_check()
@@ -160,10 +181,19 @@ class RunFolder:
         path = self.path / CONFIG
         return dict(json.loads(path.read_text())["resolved"]) if path.exists() else {}
 
-    def stop_check(self, before: Callable[[], object] = lambda: None) -> None:
-        """Raise StoppedError, after calling `before`, when a stop is asked for; TakenError for a newer attempt."""
+    @property
+    def request(self) -> Request:
+        """What was asked for, with all options, as config.json keeps it once the run began."""
+        kept = json.loads((self.path / CONFIG).read_text())
+        return cast(Request, {name: value for name, value in kept.items() if name != "resolved"})
+
+    def stop_check(self, before: Callable[[], object] = lambda: None, *, asked: bool | None = None) -> None:
+        """Raise StoppedError, after calling `before`, when a stop is asked for; TakenError for a newer attempt.
+
+        `asked` stands for what several processes agreed on, in place of what this one heard.
+        """
         self._attempt_check()
-        if self.stop_requested:
+        if self.stop_requested if asked is None else asked:
             before()
             raise StoppedError("Stopped as asked. Start the same command again to go on.")
 
@@ -188,10 +218,13 @@ class RunFolder:
     def config_write(self, request: Request, options: Options, *, resolved: Mapping[str, Any]) -> None:
         """Write the resolved request: what was asked for, with all options, and what it came to on this machine."""
         self.request_check(request, options)
-        json_write(self.path / CONFIG, _config(request, options) | {"resolved": dict(resolved)})
+        if self._leads:
+            json_write(self.path / CONFIG, _config(request, options) | {"resolved": dict(resolved)})
 
     def report_write(self, report: Mapping[str, Any]) -> None:
         """Write the report, after which the run is finished."""
+        if not self._leads:
+            return
         self.events.sync()
         self.outputs.sync()
         json_write(self.path / REPORT, report)
@@ -280,9 +313,15 @@ class _StopWatch:
             os._exit(StoppedError.exit_code)
 
 
+def leading() -> bool:
+    """Whether this process is the only one, or the first of several that train together, and so writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
-    """Tell people, on the standard error, which the application keeps."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell people, on the standard error, which the application keeps. Of several processes, one speaks."""
+    if leading():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _config(request: Request, options: Options) -> dict[str, Any]:

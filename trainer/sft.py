@@ -9,14 +9,19 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from trainer.batches import Group, answers_from, collate
+from trainer import distributed
+from trainer.adapters import adapters_add
+from trainer.batches import Feed
 from trainer.config import Options, SftOptions
+from trainer.critique import critiques_from
+from trainer.groups import Exclusions, Group, answers_from
 from trainer.losses import nll
-from trainer.material import Setup, material_read, max_length_resolve, portions, resolved_write, setup_make
-from trainer.networks import completion_logprobs, policy_load
-from trainer.optimization import optimizer_build, precision
+from trainer.material import Setup, material_read, max_length_resolve, resolved_write, setup_make
+from trainer.networks import completion_logprobs, policy_load, prompts_share
+from trainer.optimization import optimizer_build
 from trainer.records import Request
 from trainer.runs import RunFolder
+from trainer.steps import Objective, Portion
 from trainer.training import Training
 
 
@@ -27,13 +32,10 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
     setup = setup_make(request, options, folder)
     model = policy_load(request["model"], torch.float32, setup.device)
     max_length = max_length_resolve(options, model)
-    material = material_read(
-        lambda split: answers_from(
-            setup.snapshot, setup.tokenizer, split=split, max_length=max_length, answers=options.answers
-        ),
-        unit="answers",
-    )
+    material = material_read(lambda split: _answers(setup, options, split, max_length), unit="answers")
     resolved_write(request, options, folder, setup, max_length=max_length, split=material.split)
+    adapters_add(model, options, folder)
+    feed = setup.feed(options, shared=prompts_share(model, options.share_prompts))
     training = Training(
         folder=folder,
         options=options,
@@ -41,21 +43,27 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
         tokenizer=setup.tokenizer,
         optimizer=optimizer_build(model, options),
         groups=material.train,
-        device=setup.device,
+        feed=feed,
         size=_tokens,
-        evaluate=lambda: {"loss": _held_out_nll(model, material.held_out, setup, options)},
+        evaluate=lambda: {"loss": _held_out_nll(model, material.held_out, setup, feed)},
         held_out=bool(material.held_out),
     )
+
+    def objective(portion: Portion) -> Objective:
+        with setup.precision():
+            sums, counts = completion_logprobs(model, portion.batch.tokens)
+        return Objective(nll(sums, counts, portion.batch.weight), {}, {"tokens": counts.sum()})
+
     for step in training.steps():
-        for portion in step.portions():
-            with precision(setup.device, setup.dtype):
-                sums, counts = completion_logprobs(model, portion.batch)
-            loss = nll(sums, counts, portion.batch.weight) * portion.share
-            loss.backward()  # type: ignore[no-untyped-call]
-            step.add(loss=loss, tokens=counts.sum())
+        step.accumulate(objective)
         training.update(step)
-    training.model_publish()
-    return {"counts": material.counts, "metrics": training.measured(), "steps": training.total}
+    return training.publish({"counts": material.counts})
+
+
+def _answers(setup: Setup, options: SftOptions, split: str, max_length: int) -> tuple[list[Group], Exclusions]:
+    if options.answers == "rationales":
+        return critiques_from(setup.snapshot, setup.tokenizer, split=split, max_length=max_length)
+    return answers_from(setup.snapshot, setup.tokenizer, split=split, max_length=max_length, answers=options.answers)
 
 
 def _tokens(group: Group) -> float:
@@ -63,11 +71,10 @@ def _tokens(group: Group) -> float:
 
 
 @torch.no_grad()
-def _held_out_nll(model: PreTrainedModel, groups: Sequence[Group], setup: Setup, options: SftOptions) -> float:
+def _held_out_nll(model: PreTrainedModel, groups: Sequence[Group], setup: Setup, feed: Feed) -> float:
     total = 0.0
-    for part in portions(groups, options.micro_batch):
-        batch = collate(part, setup.pad_id, setup.device)
-        with precision(setup.device, setup.dtype):
-            sums, counts = completion_logprobs(model, batch)
+    for part, batch in feed.batches(distributed.own(groups)):
+        with setup.precision():
+            sums, counts = completion_logprobs(model, batch.tokens)
         total += float(nll(sums, counts, batch.weight)) * sum(map(_tokens, part))
-    return total / sum(map(_tokens, groups))
+    return distributed.summed(total) / sum(map(_tokens, groups))

@@ -6,8 +6,10 @@ A folder holds one parquet file for each table, `manifest.json` with what every 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +20,7 @@ import pyarrow.parquet as pq
 from trainer.durable import folder_aside, json_text
 from trainer.records import (
     MANIFEST,
+    READABLE_VERSIONS,
     SCHEMA_VERSION,
     SPLITS,
     TABLES,
@@ -77,6 +80,8 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "edges": pa.list_(pa.struct(list(_EDGE.items()))),
         "ranking": pa.list_(pa.list_(_NUMBER)),
         "weight": _WEIGHT,
+        "rationale": _TEXT,
+        "shown": pa.list_(_NUMBER),
     },
     "ratings": {
         "comparison": _TEXT,
@@ -86,6 +91,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "likert": _NUMBER,
         "likert_points": _NUMBER,
         "answers": _TEXT,
+        "protocol": _NUMBER,
     },
     "demonstrations": {
         "demonstration": _NUMBER,
@@ -96,6 +102,10 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     },
 }
 SCHEMAS = {name: pa.schema(list(columns.items())) for name, columns in _COLUMNS.items()}
+# What each version of the schema added: columns of a table, and what they hold in rows from before.
+_ADDED: dict[int, dict[str, dict[str, Any]]] = {
+    2: {"comparisons": {"rationale": "", "shown": []}, "ratings": {"protocol": 0}}
+}
 
 
 class SnapshotError(InputError):
@@ -113,6 +123,14 @@ class Snapshot:
     ratings: list[RatingRow]
     demonstrations: list[DemonstrationRow]
 
+    @cached_property
+    def ratings_by_completion(self) -> dict[int, list[RatingRow]]:
+        """All ratings of each completion that has any."""
+        found: dict[int, list[RatingRow]] = {}
+        for row in self.ratings:
+            found.setdefault(row["completion"], []).append(row)
+        return found
+
 
 def snapshot_write(
     folder: Path,
@@ -127,8 +145,9 @@ def snapshot_write(
     """Write a snapshot folder; it appears complete or not at all. A table that is not given has no rows.
 
     Rows come in the order that ORDER says, and prompts and completions before what points at them is checked: the
-    tables are taken in the order of TABLES, one after the other. Options must be JSON. The counts of rows are added
-    to `counts` where it has none of that name. Raises SnapshotError, and leaves nothing behind, when a row does not
+    tables are taken in the order of TABLES, one after the other. What an earlier version of the schema did not have may
+    be left out of them. Options must be JSON. The counts of rows are added to `counts` where it has none of that name.
+    Raises SnapshotError, and leaves nothing behind, when a row does not
     fit its table, points at nothing, or comes out of order, and when the folder exists.
     """
     unknown = set(tables) - set(TABLES)
@@ -166,10 +185,10 @@ def manifest_read(folder: Path) -> Manifest:
             f"{folder / MANIFEST} is damaged: its SHA-256 is not what {SEAL} says. Fetch the snapshot again."
         )
     manifest = cast(Manifest, json.loads(content))
-    if manifest["schema_version"] != SCHEMA_VERSION:
+    if manifest["schema_version"] not in READABLE_VERSIONS:
         raise SnapshotError(
-            f"{folder / MANIFEST} is of schema version {manifest['schema_version']}; this trainer reads version "
-            f"{SCHEMA_VERSION}. Freeze the snapshot again."
+            f"{folder / MANIFEST} is of schema version {manifest['schema_version']}; this trainer reads versions "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. Freeze the snapshot again."
         )
     return manifest
 
@@ -177,16 +196,19 @@ def manifest_read(folder: Path) -> Manifest:
 def snapshot_read(folder: Path, *, verify: bool = True) -> Snapshot:
     """Read a snapshot folder. `verify` compares every file, and what the rows add up to, with the manifest.
 
+    Columns that the folder's version of the schema does not have are empty in every row.
     Raises SnapshotError that names the file that is missing, damaged, or of another schema version.
     """
     manifest = manifest_read(folder)
     rows = {table: _table_read(folder, table, manifest, verify) for table in TABLES}
     if verify:
-        digest = Digest(manifest["options"])
+        digest = Digest(manifest["options"], manifest["schema_version"])
         for table in TABLES:
             digest.add(table, rows[table])
         if digest.hexdigest() != manifest["digest"]:
             raise SnapshotError(f"{folder / MANIFEST} does not belong to these rows: they have another digest.")
+    for table in TABLES:
+        rows[table] = list(_complete(table, rows[table]))
     return Snapshot(
         manifest=manifest,
         prompts={row["prompt"]: cast(PromptRow, row) for row in rows["prompts"]},
@@ -247,7 +269,7 @@ class _Checker:
 
 
 def _table_write(path: Path, table: str, rows: Iterable[Mapping[str, Any]], digest: Digest, checker: _Checker) -> int:
-    source, total = iter(rows), 0
+    source, total = _complete(table, rows), 0
     with pq.ParquetWriter(path, SCHEMAS[table], compression="zstd") as writer:
         while chunk := list(islice(source, ROWS_AT_ONCE)):
             for number, row in enumerate(chunk, start=total + 1):
@@ -274,9 +296,27 @@ def _table_read(folder: Path, table: str, manifest: Manifest, verify: bool) -> l
         columns = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise SnapshotError(f"{path} is damaged: {error}") from error
-    if not columns.schema.equals(SCHEMAS[table]) or columns.num_rows != facts["rows"]:
+    if not columns.schema.equals(_schema_of(table, manifest["schema_version"])) or columns.num_rows != facts["rows"]:
         raise SnapshotError(f"{path} has other columns or rows than {MANIFEST} describes.")
     return cast(list[dict[str, Any]], columns.to_pylist())
+
+
+def _added(table: str, since: int = 1) -> dict[str, Any]:
+    """The columns that a table got after a version of the schema, and what they hold in rows from before."""
+    later = [tables.get(table, {}) for version, tables in _ADDED.items() if version > since]
+    return deepcopy({name: value for columns in later for name, value in columns.items()})
+
+
+def _complete(table: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of any version of the schema with all columns."""
+    added = _added(table)
+    for row in rows:
+        yield deepcopy(added) | dict(row)
+
+
+def _schema_of(table: str, version: int) -> pa.Schema:
+    later = _added(table, version)
+    return pa.schema([(name, kind) for name, kind in _COLUMNS[table].items() if name not in later])
 
 
 def _manifest_write(folder: Path, manifest: Manifest) -> None:

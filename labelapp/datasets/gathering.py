@@ -23,6 +23,7 @@ TASKS_AT_ONCE = 1000
 LABEL_FIELDS = (
     *("pk", "task_id", "annotator_id", "annotator__kind", "annotator__group"),
     *("created_at", "supersedes_id", "surplus", "edges", "edit_id", "edit_of"),
+    *("rationale", "order_shown"),
 )
 TASK_FIELDS = (
     *("pk", "prompt_id", "prompt__split", "batch_id", "purpose", "prompt__quarantined_at"),
@@ -206,6 +207,7 @@ class _Chunk:
                     "likert": likert,
                     "likert_points": task.likert_points,
                     "answers": answers,
+                    "protocol": task.protocol,
                 }
 
     def _row(self, task: Task, completions: list[int], row: Combined, labels: Sequence[Label]) -> dict[str, Any]:
@@ -214,18 +216,22 @@ class _Chunk:
         self.gathered.outcomes.update(pair_outcomes(row.edges, self.options.combine))
         self.gathered.labels += len(labels)
         groups = {label.group for label in labels}
-        alone = len(labels) == 1
+        alone = labels[0] if len(labels) == 1 else None
+        slots = self.slots[task.pk]
         return {
             "comparison": comparison_id(task.pk, labels[0].pk if self.options.combine == ALL else None),
             "task": task.pk,
             "prompt": task.prompt,
-            "annotator": labels[0].annotator if alone else 0,
+            "annotator": alone.annotator if alone else 0,
             "group": groups.pop() if len(groups) == 1 else "",
             "protocol": task.protocol,
             "completions": completions,
             "edges": [dict(zip(EDGE_KEYS, edge, strict=True)) for edge in row.edges],
             "ranking": row.ranking,
             "weight": row.weight,
+            # Letters in the reasons are those that this annotator saw.
+            "rationale": alone.rationale if alone else "",
+            "shown": [slots[slot] for slot in alone.order_shown] if alone else [],
         }
 
     def _completions(self, task: Task) -> tuple[list[int], dict[int, int]]:

@@ -74,9 +74,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What decides whether a label is taken. Edges go by slots of the task.
+    """What decides whether a label is taken, and what is taken of it. Edges go by slots of the task.
 
-    `edit` is the completion that improves the one in slot `edit_of`; None where it is one of the task's anyway.
+    `order_shown` has the slots in the order of their letters, and is empty where that is not known. `edit` is the
+    completion that improves the one in slot `edit_of`; None where it is one of the task's anyway.
     """
 
     pk: int
@@ -90,6 +91,8 @@ class Label:
     edges: Sequence[Edge] = ()
     edit: int | None = None
     edit_of: int | None = None
+    rationale: str = ""
+    order_shown: Sequence[int] = ()
 
     def beaten_by_edit(self) -> list[int]:
         """The slots that the edit is preferred to: the one it improves, and all that this one beats or ties."""

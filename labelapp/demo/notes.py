@@ -80,7 +80,7 @@ def notes_fill(
 
 def notes_options(protocol: Protocol | None = None, *, seed: int = 0) -> RoundOptions:
     """How a round of the demo is done: what was found to raise every part of gold without breaking the text."""
-    learning = {"seed": seed, "prompts_per_step": 16, "micro_batch": 16, "warmup": 0.1, "final_rate": 0.0}
+    learning = {"seed": seed, "prompts_per_step": 16, "warmup": 0.1, "final_rate": 0.0}
     return RoundOptions(
         protocol=protocol.pk if protocol else None,
         prompts=256,

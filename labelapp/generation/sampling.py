@@ -16,7 +16,8 @@ from labelapp.generation.model_versions import sampling_problem
 from labelapp.generation.selectors import KIND
 from labelapp.jobs.services import job_create
 from labelapp.models import Completion, Job, ModelVersion, Project, Prompt, User
-from trainer.config import OptionsError, options_read
+from trainer.config import options_read
+from trainer.fields import OptionsError
 
 MOST_PROMPTS = 10_000_000
 """What a choice may draw at most."""

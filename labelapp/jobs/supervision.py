@@ -162,7 +162,7 @@ def _ended_from_outside(code: int, quote: str) -> tuple[str, str]:
     if code == -signal.SIGKILL:
         return (
             "The trainer was killed, most often because memory ran out.",
-            f"Take fewer at once (micro_batch, batch_size) or shorter texts (max_length), or {again}",
+            f"Take fewer at once (micro_tokens, batch_size) or shorter texts (max_length), or {again}",
         )
     return f"The trainer was ended by signal {-code}.{quote}", again.capitalize()
 

@@ -90,6 +90,10 @@ def _remarks(counts: Mapping[str, Any]) -> list[str]:
     remarks = [f"{comparisons[name]:,} left out, {name.removeprefix(LEFT_OUT)}" for name in causes]
     if tied := counts.get("groups_all_tied"):
         remarks.append(f"{tied:,} more {'groups are' if tied > 1 else 'group is'} all ties")
+    if without := counts.get("groups_left_out"):
+        remarks.append(
+            f"{without:,} more {'groups have' if without > 1 else 'group has'} nothing that the loss learns from"
+        )
     if shortened := comparisons.get("shortened"):
         remarks.append(f"{shortened:,} {'prompts' if shortened > 1 else 'prompt'} lost the oldest turns, to fit")
     return remarks

@@ -11,7 +11,8 @@ from labelapp.models import ModelVersion, Project, Prompt, Protocol, Round
 from labelapp.models.tasks import MAX_OVERLAP
 from labelapp.rounds.options import ANCHORS, COMMANDS, LABELS, MOST_PROMPTS, NEW, RoundOptions, round_options_read
 from labelapp.rounds.services import WRITERS
-from trainer.config import OptionField, option_fields
+from trainer.config import option_fields
+from trainer.fields import OptionField
 
 SHOWN = {
     "sampling": ("n", "temperature", "top_p", "max_tokens", "seed"),

@@ -7,7 +7,8 @@ from typing import Any
 from labelapp.errors import DomainError
 from labelapp.models import Prompt
 from labelapp.models.tasks import MAX_COMPLETIONS, MAX_OVERLAP
-from trainer.config import OptionsError, options_read
+from trainer.config import option_fields, options_read
+from trainer.fields import OptionsError
 
 NEW, EXISTING = "new", "existing"
 LABELS = {
@@ -76,11 +77,20 @@ class RoundOptions:
 
 
 def round_options_read(given: Mapping[str, Any]) -> RoundOptions:
-    """Options as a round keeps them. Raises DomainError when one is unknown or no good."""
+    """Options as a round keeps them. Raises DomainError when one is unknown or no good.
+
+    Options that the trainer had when the round was made, and has no longer, are left out.
+    """
     unknown = set(given) - set(RoundOptions.__dataclass_fields__)
     if unknown:
         raise DomainError(f"A round has no option {', '.join(sorted(unknown))}.")
-    return RoundOptions(**given)
+    known = {name: {option.name for option in option_fields(command)} for name, command in COMMANDS.items()}
+    kept = {
+        name: {option: value for option, value in given[name].items() if option in known[name]}
+        for name in COMMANDS
+        if name in given
+    }
+    return RoundOptions(**{**given, **kept})
 
 
 def _one_of(name: str, value: str, known: Any) -> list[str]:

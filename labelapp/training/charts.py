@@ -11,6 +11,7 @@ POINTS = 300
 SMOOTHED_FROM = 40
 """Lines with more points get a smoothed one over them."""
 SMOOTHING = 0.9
+STEPS = "optimizer steps"
 
 Point = tuple[float, float]
 
@@ -25,10 +26,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """One measured thing over the steps. `line`, `smooth` and `dots` are places in a drawing of `width` x `height`."""
+    """One measured thing over the steps, or over another. `line`, `smooth` and `dots` are places in a drawing of
+    `width` x `height`; `across` says what the horizontal axis is.
+    """
 
     name: str
     summary: str
+    across: str
     line: str
     smooth: str
     dots: list[Point]
@@ -48,8 +52,8 @@ def chart_make(name: str, points: Sequence[Point], held_out: Sequence[Point] = (
     shown, dots = thinned(points), list(held_out)[-POINTS:]
     if not shown and not dots:
         return None
-    x_scale = _Scale([x for x, _ in [*shown, *dots]], LEFT, WIDTH - RIGHT)
-    y_scale = _Scale([y for _, y in [*shown, *dots]], HEIGHT - BOTTOM, TOP)
+    x_scale = Scale([x for x, _ in [*shown, *dots]], LEFT, WIDTH - RIGHT)
+    y_scale = Scale([y for _, y in [*shown, *dots]], HEIGHT - BOTTOM, TOP)
     smooth = smoothed(shown) if len(shown) > SMOOTHED_FROM else []
 
     def placed(some: Sequence[Point]) -> list[Point]:
@@ -58,12 +62,34 @@ def chart_make(name: str, points: Sequence[Point], held_out: Sequence[Point] = (
     return Chart(
         name=name,
         summary=_summary(name, points, held_out),
-        line=_path(placed(shown)),
-        smooth=_path(placed(smooth)),
+        across=STEPS,
+        line=path(placed(shown)),
+        smooth=path(placed(smooth)),
         dots=placed(dots if len(shown) > 1 or dots else []),
         x_ticks=x_scale.ticks(whole=True),
         y_ticks=y_scale.ticks(),
         last=list(points)[-last:],
+    )
+
+
+def path_make(name: str, across: str, points: Sequence[Point]) -> Chart | None:
+    """A chart of one measured thing against another, in the order of the steps; None with fewer than two points."""
+    if len(points) < 2:
+        return None
+    x_scale = Scale([x for x, _ in points], LEFT, WIDTH - RIGHT)
+    y_scale = Scale([y for _, y in points], HEIGHT - BOTTOM, TOP)
+    places = [(x_scale.place(x), y_scale.place(y)) for x, y in points]
+    (x, y), (last_x, last_y) = points[0], points[-1]
+    return Chart(
+        name=name,
+        summary=f"From {y:.4g} at {x:.4g} to {last_y:.4g} at {last_x:.4g}.",
+        across=across,
+        line=path(places),
+        smooth="",
+        dots=places if len(places) <= SMOOTHED_FROM else places[-1:],
+        x_ticks=x_scale.ticks(),
+        y_ticks=y_scale.ticks(),
+        last=list(points[-10:]),
     )
 
 
@@ -84,7 +110,7 @@ def smoothed(points: Sequence[Point], weight: float = SMOOTHING) -> list[Point]:
     return result
 
 
-class _Scale:
+class Scale:
     """From values to places between two ends of a drawing."""
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
@@ -110,7 +136,8 @@ class _Scale:
         return [Tick(self.place(n * step), f"{n * step:,.{decimals}f}") for n in range(first, last + 1)]
 
 
-def _path(points: Sequence[Point]) -> str:
+def path(points: Sequence[Point]) -> str:
+    """Places as the points of a polyline."""
     return " ".join(f"{x:g},{y:g}" for x, y in points)
 
 

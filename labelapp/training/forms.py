@@ -1,19 +1,25 @@
 """Forms of the training room. The options of a run and their limits are the trainer's own."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 
+from labelapp.generation.option_fields import OptionText, option_formfield, option_limits, option_problems
 from labelapp.models import Batch, ModelVersion, Project, RunKind, Snapshot
-from labelapp.training.services import STARTS, name_problem
-from trainer.config import OptionField, OptionsError, option_fields, options_read
+from labelapp.training.services import STARTS, name_problem, reference_problem
+from labelapp.training.sizes import Suggestion, refreshed, suggestion_make
+from trainer.config import GROUPS, option_fields
+from trainer.fields import OptionField
 
 FIRST = {
-    RunKind.SFT: ["answers", "epochs", "learning_rate", "prompts_per_step", "max_length"],
-    RunKind.REWARD: ["epochs", "learning_rate", "prompts_per_step", "max_length", "ties"],
-    RunKind.PREFERENCE: ["beta", "epochs", "learning_rate", "prompts_per_step", "max_length"],
+    RunKind.SFT: ["answers", "epochs", "learning_rate", "prompts_per_step", "max_length", "lora_rank"],
+    RunKind.REWARD: ["loss", "ties", "margin", "epochs", "learning_rate", "prompts_per_step", "max_length"],
+    RunKind.PREFERENCE: ["loss", "beta", "held_to", "epochs", "learning_rate", "prompts_per_step", "max_length"],
 }
-"""The options that most people look at; the rest stands under “More options”."""
+"""The options that most people look at. The others stand under their groups."""
+MAIN = ("name", "snapshot", "start", "reference")
 
 
 class SnapshotField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -24,15 +30,29 @@ class SnapshotField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{obj}, {obj.as_of:%Y-%m-%d %H:%M}"
 
 
-class OptionText(forms.CharField):
-    """An option as it was written: what it may be is said by the trainer's rules. Empty stands for its default."""
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that belong together, under a name. `names` is a foretaste of what is inside."""
 
-    def validate(self, value: str) -> None:
-        """Let the trainer's rules speak."""
+    name: str
+    fields: list[forms.BoundField]
+
+    @property
+    def names(self) -> str:
+        """What its options are called, in a line."""
+        return ", ".join(str(field.label) for field in self.fields)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of them has an error, which must not hide."""
+        return any(field.errors for field in self.fields)
 
 
 class RunForm(forms.Form):
-    """A new run of one kind: its name, what it learns from, and the trainer's options for that kind."""
+    """A new run of one kind: its name, what it learns from, and the trainer's options for that kind.
+
+    Options are filled in as the trainer suggests for the size of the starting model.
+    """
 
     name = forms.CharField(max_length=100, help_text="The model gets it too.")
     snapshot = SnapshotField(Snapshot.objects.none(), empty_label=None, help_text="The labels to learn from.")
@@ -44,23 +64,26 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.project, self.kind = project, kind
         ready = ModelVersion.objects.filter(project=project, state=ModelVersion.State.READY, kind__in=STARTS[kind])
+        self.ready = ready.select_related("weights").order_by("-pk")
         self._choices("snapshot", Snapshot.objects.filter(project=project).order_by("-pk"))
-        self._choices("start", ready.order_by("-pk"))
+        self._choices("start", self.ready)
         if kind == RunKind.PREFERENCE:
             self.fields["reference"] = forms.ModelChoiceField(
-                ready.order_by("-pk"),
+                self.ready,
                 required=False,
                 empty_label="The starting model",
-                help_text="The policy is held near it.",
+                help_text="The policy is held near it, for losses that have a reference.",
             )
+        given: Mapping[str, Any] = self.data if self.is_bound else self.initial
+        self.suggestion = self.suggestion_for(given)
         self.option_fields = option_fields(kind.value)
-        for field in self.option_fields:
-            self.fields[field.name] = _form_field(field)
+        for option in self.option_fields:
+            self.fields[option.name] = _form_field(option, self.suggestion.values.get(option.name))
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
         """What to learn from."""
-        return [self[name] for name in ("name", "snapshot", "start", "reference") if name in self.fields]
+        return [self[name] for name in MAIN if name in self.fields]
 
     @property
     def first_options(self) -> list[forms.BoundField]:
@@ -68,14 +91,28 @@ class RunForm(forms.Form):
         return [self[name] for name in FIRST[self.kind]]
 
     @property
-    def more_options(self) -> list[forms.BoundField]:
-        """All others."""
-        return [self[field.name] for field in self.option_fields if field.name not in FIRST[self.kind]]
+    def option_groups(self) -> list[OptionGroup]:
+        """All others, in the trainer's groups."""
+        others = [option for option in self.option_fields if option.name not in FIRST[self.kind]]
+        names = {group: [option.name for option in others if option.group == group] for group in GROUPS}
+        return [OptionGroup(group, [self[name] for name in inside]) for group, inside in names.items() if inside]
 
-    @property
-    def more_open(self) -> bool:
-        """Whether one of the others has an error, which must not hide."""
-        return any(field.errors for field in self.more_options)
+    def suggestion_for(self, given: Mapping[str, Any]) -> Suggestion:
+        """What suits the starting model and the kind of training that a form holds; the first model where none."""
+        chosen = str(given.get("start", ""))
+        models = self.ready.filter(pk=chosen) if chosen.isdecimal() and len(chosen) < 19 else self.ready
+        return suggestion_make(self.kind, models.first(), lora=_is_on(given.get("lora_rank", "")))
+
+    def refresh(self, given: Mapping[str, str]) -> list[str]:
+        """Of a form whose starting model was changed: take over the new suggestions, and return which fields change."""
+        model, _, lora = given.get("suggested_for", "").partition("-")
+        before = self.suggestion_for({"start": model, "lora_rank": lora})
+        self.suggestion = self.suggestion_for(given)
+        shown = {option.name: given.get(option.name, "") for option in self.option_fields}
+        changed = refreshed(self.kind, shown, before, self.suggestion)
+        for name, value in changed.items():
+            self.initial[name] = value
+        return list(changed)
 
     def clean_name(self) -> str:
         """Refuse a name that is taken."""
@@ -87,17 +124,16 @@ class RunForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Have the trainer's own rules check the options."""
         cleaned = super().clean() or {}
-        try:
-            options_read(self.kind.value, self.options())
-        except OptionsError as error:
-            for name, problem in error.problems.items():
-                self.add_error(name if name in self.fields else None, f"It {problem}")
+        for name, problem in option_problems(self.kind.value, self.options()).items():
+            self.add_error(name if name in self.fields else None, problem)
+        if problem := reference_problem(cleaned.get("reference"), self.options()):
+            self.add_error("reference", problem)
         return cleaned
 
     def options(self) -> dict[str, str]:
         """The options that were filled in; an empty one has its default."""
-        given = {field.name: self.cleaned_data.get(field.name, "") for field in self.option_fields}
-        return {name: value for name, value in given.items() if value != ""}
+        given = {option.name: self.cleaned_data.get(option.name, "") for option in self.option_fields}
+        return {name: value for name, value in given.items() if value.strip()}
 
     def _choices(self, name: str, rows: Any) -> None:
         self.fields[name].queryset = rows  # type: ignore[attr-defined]
@@ -115,23 +151,15 @@ class ScoreForm(forms.Form):
         self.fields["batch"].queryset = Batch.objects.filter(project=project).order_by("-pk")  # type: ignore[attr-defined]
 
 
-def _form_field(option: OptionField) -> OptionText:
-    widget: forms.Widget
-    if option.kind == "choice":
-        widget = forms.Select(choices=[(choice, choice) for choice in option.choices])
-    elif option.kind in {"int", "float"}:
-        limits = {"min": option.least, "max": option.most, "step": "1" if option.kind == "int" else "any"}
-        widget = forms.NumberInput(attrs={name: _text(limit) for name, limit in limits.items() if limit is not None})
-    else:
-        widget = forms.Textarea(attrs={"rows": 3})
-    return OptionText(
-        label=option.name.replace("_", " ").capitalize(),
-        help_text=option.help_text,
-        initial=_text(option.default),
-        widget=widget,
-    )
+def _form_field(option: OptionField, suggested: str | None) -> OptionText:
+    """An option with its meaning, its limits and what it is where nobody writes anything."""
+    field = option_formfield(option)
+    field.help_text = f"{option.help_text} {option_limits(option)}".strip()
+    if suggested is not None:
+        field.initial = suggested
+    return field
 
 
-def _text(value: Any) -> str:
-    """A number as a person would write it."""
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+def _is_on(text: Any) -> bool:
+    """Whether a rank is asked for."""
+    return str(text).strip() not in ("", "0")

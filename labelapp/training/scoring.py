@@ -131,6 +131,7 @@ def _completions_write(folder: Path, completions: QuerySet[Completion], *, tick:
                 messages=completion.prompt.messages,
                 text=completion.text,
                 finish_reason=completion.finish_reason,
+                tags=completion.prompt.tags,
             )
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             tick()

@@ -1,21 +1,43 @@
 """Reads about runs and models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Avg, Count, F, FloatField, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Avg, Case, Count, F, FloatField, IntegerField, Max, OuterRef, QuerySet, Subquery, When
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 
+from labelapp.artifacts.services import artifact_localise
+from labelapp.errors import DomainError
 from labelapp.jobs.selectors import job_version
 from labelapp.models import Completion, CompletionScore, Job, ModelVersion, Project, Run, RunEvent
-from labelapp.training.charts import POINTS, Chart, Point, chart_make
+from labelapp.training.charts import POINTS, Chart, Point, chart_make, path_make, smoothed
+from trainer.card import CARD
+from trainer.config import option_fields
 
 LINEAGE_LIMIT = 50
 Pair = tuple[int | str, str]
-MEASURES = ("loss", "accuracy")
+MEASURES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "margin": "Margin",
+    "reward": "Reward",
+    "chosen_reward": "Reward of preferred completions",
+    "rejected_reward": "Reward of other completions",
+    "kl": "KL from the reference",
+    "chosen_length": "Tokens of preferred completions",
+    "rejected_length": "Tokens of other completions",
+    "nll": "Likelihood term of the loss",
+    "learning_rate": "Learning rate",
+    "grad_norm": "Norm of the gradient",
+}
+"""What is drawn over the steps, by the name that events have for it."""
+FURTHER = ("chosen_reward", "rejected_reward", "rejected_length", "nll", "learning_rate", "grad_norm")
+"""Of these, what few people ask for."""
 LAST = 10
+LEAST_PAIRS = 3
+"""Fewer make no line."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +46,15 @@ class RunView:
 
     run: Run
     charts: list[Chart]
+    further: list[Chart]
     last: list[Pair]
     held_out: list[Pair]
-    metrics: list[Pair]
     time_left: str
 
 
 def runs_of(project: Project) -> QuerySet[Run]:
     """The project's runs, newest first, with what a list of them shows."""
-    related = ("job", "snapshot", "start", "result", "created_by")
+    related = ("job", "snapshot", "start", "result__weights", "created_by")
     return Run.objects.filter(project=project).select_related(*related).order_by("-pk")
 
 
@@ -53,20 +75,28 @@ def run_version(run: Run) -> str:
 def run_view(run: Run) -> RunView:
     """Charts, last values and time left of a run whose job is loaded."""
     held_out = list(RunEvent.objects.filter(run=run, kind="eval").order_by("step"))
-    trained = RunEvent.objects.filter(run=run, kind="train")
-    points = _points(trained)
-    charts = [
-        chart_make(name.capitalize(), points[name], [(e.step, e.values[name]) for e in held_out if name in e.values])
-        for name in MEASURES
-    ]
+    points = points_of([run.pk])[run.pk]
+    charts = {
+        name: chart_make(label, points[name], [(e.step, e.values[name]) for e in held_out if name in e.values])
+        for name, label in MEASURES.items()
+    }
+    found = {name: chart for name, chart in charts.items() if chart}
+    against = [chart] if (chart := _reward_chart(held_out, points)) else []
+    last = RunEvent.objects.filter(run=run, kind="train").order_by("-step")[:LAST]
     return RunView(
         run=run,
-        charts=[chart for chart in charts if chart],
-        last=[_event(event) for event in trained.order_by("-step")[:LAST]],
+        charts=[*(chart for name, chart in found.items() if name not in FURTHER), *against],
+        further=[chart for name, chart in found.items() if name in FURTHER],
+        last=[_event(event) for event in last],
         held_out=[_event(event) for event in held_out[::-1][:LAST]],
-        metrics=flat(dict(sorted(run.report.get("metrics", {}).items()))),
         time_left=time_words(seconds_left(run.job)),
     )
+
+
+def options_ordered(run: Run) -> dict[str, Any]:
+    """A run's options in the trainer's order, which the database does not keep; what it no longer has stands last."""
+    order = {option.name: place for place, option in enumerate(option_fields(run.kind))}
+    return dict(sorted(run.options.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
 
 
 def seconds_left(job: Job) -> int | None:
@@ -108,8 +138,11 @@ def figure(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return " to ".join(map(figure, value)) if len(value) == 2 else ", ".join(map(figure, value))
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        is_interval = len(value) == 2 and not any(isinstance(end, str) for end in value)
+        return (" to " if is_interval else ", ").join(map(figure, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def lineage_of(model: ModelVersion) -> list[ModelVersion]:
@@ -121,27 +154,60 @@ def lineage_of(model: ModelVersion) -> list[ModelVersion]:
     return ancestors
 
 
+def card_of(model: ModelVersion) -> str:
+    """The model card beside the weights of a model that was made here; empty where it has none."""
+    if model.weights is None:
+        return ""
+    try:
+        return (artifact_localise(model.weights) / CARD).read_text(errors="replace")
+    except (OSError, DomainError):
+        return ""
+
+
 def scores_of(model: ModelVersion) -> dict[str, Any]:
     """How many completions a reward model scored, and their mean."""
     return CompletionScore.objects.filter(model_version=model).aggregate(count=Count("pk"), mean=Avg("score"))
 
 
 def _event(event: RunEvent) -> Pair:
-    return event.step, ", ".join(f"{name} {value}" for name, value in flat(event.values))
+    values = {name: value for name, value in event.values.items() if not name.endswith(("_low", "_high"))}
+    return event.step, ", ".join(f"{name} {value}" for name, value in flat(values))
 
 
-def _points(events: QuerySet[RunEvent]) -> dict[str, list[Point]]:
-    """Each measure over the steps, as means over at most so many equal stretches."""
-    steps = events.aggregate(last=Max("step"))["last"] or 0
+def points_of(runs: Sequence[int]) -> dict[int, dict[str, list[Point]]]:
+    """Each measure over the training steps of each run, as means over at most so many equal stretches."""
+    events = RunEvent.objects.filter(run__in=runs, kind="train").order_by()
+    ends = {row["run"]: row["last"] for row in events.values("run").annotate(last=Max("step"))}
+    points: dict[int, dict[str, list[Point]]] = {run: {name: [] for name in MEASURES} for run in runs}
+    if not ends:
+        return points
+    sizes = [When(run=run, then=max(1, -(-last // POINTS))) for run, last in ends.items()]
     values = {name: Cast(KeyTextTransform(name, "values"), FloatField()) for name in MEASURES}
     rows = (
-        events.annotate(stretch=(F("step") - 1) / max(1, -(-steps // POINTS)), **values)
-        .values("stretch")
+        events.annotate(stretch=(F("step") - 1) / Case(*sizes, output_field=IntegerField()), **values)
+        .values("run", "stretch")
         .annotate(at=Max("step"), **{f"mean_{name}": Avg(name) for name in MEASURES})
-        .order_by("stretch")
+        .order_by("run", "stretch")
     )
-    found: list[dict[str, Any]] = [dict(row) for row in rows]
-    return {
-        name: [(row["at"], row[f"mean_{name}"]) for row in found if row[f"mean_{name}"] is not None]
-        for name in MEASURES
-    }
+    for row in rows:
+        found: dict[str, Any] = dict(row)
+        for name in MEASURES:
+            if found[f"mean_{name}"] is not None:
+                points[found["run"]][name].append((found["at"], found[f"mean_{name}"]))
+    return points
+
+
+def _reward_chart(held_out: Sequence[RunEvent], points: Mapping[str, list[Point]]) -> Chart | None:
+    """What the distance from the reference buys: the reward (the margin, where there is none) against KL.
+
+    On held-out prompts where these were measured often enough to make a line, else in training, smoothed.
+    """
+    for name in ("reward", "margin"):
+        pairs = [(e.values["kl"], e.values[name]) for e in held_out if "kl" in e.values and name in e.values]
+        where = "on held-out prompts"
+        if len(pairs) < LEAST_PAIRS:
+            calm = (smoothed(points["kl"]), smoothed(points[name]))
+            pairs, where = [(kl, value) for (_, kl), (_, value) in zip(*calm, strict=False)], "in training, smoothed"
+        if chart := path_make(f"{MEASURES[name]} against KL", f"KL from the reference, in nats, {where}", pairs):
+            return chart
+    return None

@@ -19,7 +19,8 @@ from labelapp.jobs.logs import lines_read
 from labelapp.jobs.registry import JobLostError, JobRun
 from labelapp.jobs.services import job_create, job_finish, job_progress
 from labelapp.models import Artifact, Job, ModelVersion, Project, Run, RunEvent, RunKind, Snapshot, User
-from trainer.config import OptionsError, options_read
+from trainer.config import options_read
+from trainer.fields import OptionsError
 from trainer.records import CONFIG, EVENTS, LOG, MODEL, REPORT, EventLine, checkpoint_newest
 
 TRAIN = "train"
@@ -60,6 +61,8 @@ def run_start(
     """
     kind = RunKind(kind)
     _inputs_check(project, kind, snapshot, start, reference)
+    if problem := reference_problem(reference, options):
+        raise DomainError(problem)
     # Whoever starts two runs of one name at the same time waits here for the other.
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if problem := name_problem(project, name):
@@ -182,6 +185,17 @@ def name_problem(project: Project, name: str) -> str:
     if ModelVersion.objects.filter(project=project, name=name).exists():
         return f"There is a model called “{name}” already. Choose another name."
     return ""
+
+
+def reference_problem(reference: ModelVersion | None, options: Mapping[str, Any]) -> str:
+    """Why a policy cannot be held to a named model, where its options hold it to another; empty when it can."""
+    asked = options.get("held_to", "start")
+    if reference is None or asked == "start":
+        return ""
+    return (
+        f"The policy is held to “{asked}”, so no model can be named as its reference. Choose “start” in the option "
+        "held to, or name none."
+    )
 
 
 def _inputs_check(

@@ -1,17 +1,34 @@
 """Pages of runs and models, for admins (and to look at, for reviewers)."""
 
+import json
+
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from labelapp.accounts.access import membership_for
+from labelapp.artifacts.archives import folder_response
 from labelapp.errors import DomainError
 from labelapp.models import ModelVersion, Role, Run, RunKind
-from labelapp.training import scoring, services
+from labelapp.training import comparing, scoring, services
+from labelapp.training.commands import command_of
+from labelapp.training.evaluation import report_of
 from labelapp.training.forms import RunForm, ScoreForm
-from labelapp.training.selectors import flat, lineage_of, models_of, run_version, run_view, runs_of, scores_of
+from labelapp.training.selectors import (
+    card_of,
+    flat,
+    lineage_of,
+    models_of,
+    options_ordered,
+    run_version,
+    run_view,
+    runs_of,
+    scores_of,
+)
+from labelapp.training.sizes import number_words, parameter_count
 
 PAGE_SIZE = 25
 STOP_POLLING = 286
@@ -57,6 +74,17 @@ def run_create(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
+def run_suggested(request: HttpRequest, slug: str) -> HttpResponse:
+    """What suits the starting model that was just chosen: a sentence, and the fields that nobody had written in."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    kind, given = _kind(request.GET.get("kind", RunKind.REWARD)), request.GET.dict()
+    form = RunForm(project=membership.project, kind=kind)
+    changed = [form[name].as_widget(attrs={"hx-swap-oob": "true"}) for name in form.refresh(given)]
+    context = {"membership": membership, "form": form, "kind": kind, "changed": changed}
+    return render(request, "training/suggestion.html", context)
+
+
+@require_GET
 def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One run: how far it is, what it measures, what it was made from."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
@@ -66,7 +94,10 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "view": run_view(found),
         "run": found,
         "version": run_version(found),
-        "options": flat(found.options),
+        "report": report_of(found.report),
+        "options": flat(options_ordered(found)),
+        "command": command_of(found),
+        "has_card": bool(found.result and card_of(found.result)),
         "config": flat(found.config.get("resolved", {})),
     }
     return render(request, "training/run.html", context)
@@ -80,9 +111,38 @@ def run_progress(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     version = run_version(found)
     if request.GET.get("seen") == version and not found.job.is_finished:
         return HttpResponse(status=204)
-    context = {"membership": membership, "view": run_view(found), "run": found, "version": version}
+    context = {
+        "membership": membership,
+        "view": run_view(found),
+        "run": found,
+        "version": version,
+        "report": report_of(found.report),
+    }
     status = STOP_POLLING if found.job.is_finished else 200
     return render(request, "training/progress.html", context, status=status)
+
+
+@require_GET
+def runs_compare(request: HttpRequest, slug: str) -> HttpResponse:
+    """Two to six runs beside each other: `?run=1&run=2`."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    chosen = list(dict.fromkeys(int(pk) for pk in request.GET.getlist("run") if pk.isdecimal() and len(pk) < 19))
+    rows = runs_of(membership.project).select_related("reference").in_bulk(chosen)
+    if len(rows) < len(chosen):
+        raise Http404
+    is_enough = comparing.LEAST <= len(chosen) <= comparing.MOST
+    comparison = comparing.comparison_make([rows[pk] for pk in chosen]) if is_enough else None
+    context = {"membership": membership, "comparison": comparison, "chosen": len(chosen), "most": comparing.MOST}
+    return render(request, "training/compare.html", context)
+
+
+@require_GET
+def run_report(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What the trainer measured, as it wrote it."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    found = get_object_or_404(Run.objects.exclude(report={}), pk=pk, project=membership.project)
+    text = json.dumps(found.report, ensure_ascii=False, indent=1)
+    return _download(text, "application/json", f"{found.name}-report.json")
 
 
 @require_POST
@@ -115,13 +175,34 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "made_by": made_by,
         "lineage": lineage_of(found),
         "children": found.children.order_by("pk"),
-        "metrics": flat(dict(sorted(made_by.report.get("metrics", {}).items()))) if made_by else [],
-        "config": flat(made_by.options) if made_by else [],
+        "parameters": number_words(count) if (count := parameter_count(found)) else "",
+        "report": report_of(made_by.report) if made_by else None,
+        "config": flat(options_ordered(made_by)) if made_by else [],
+        "has_card": bool(card_of(found)),
         "scores": scores_of(found),
         "can_score": found.kind == ModelVersion.Kind.REWARD and found.state == ModelVersion.State.READY,
         "form": ScoreForm(project=membership.project),
     }
     return render(request, "training/model.html", context)
+
+
+@require_GET
+def model_card(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The model card that lies beside the weights."""
+    membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
+    found = get_object_or_404(models_of(membership.project).select_related("weights"), pk=pk)
+    text = card_of(found)
+    if not text:
+        raise Http404
+    return _download(text, "text/markdown; charset=utf-8", f"{found.name}-card.md")
+
+
+@require_GET
+def model_files(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """The folder of a model that was made here, as one tar file."""
+    membership = membership_for(request.user, slug, at_least=Role.ADMIN)
+    found = get_object_or_404(ModelVersion, pk=pk, project=membership.project, weights__isnull=False)
+    return folder_response(request, found.weights)  # type: ignore[arg-type]
 
 
 @require_POST
@@ -136,6 +217,11 @@ def model_score(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         reward=found, batch=form.cleaned_data["batch"], project=membership.project, created_by=membership.user
     )
     return redirect("job", pk=job.pk)
+
+
+def _download(text: str, content_type: str, name: str) -> HttpResponse:
+    disposition = content_disposition_header(as_attachment=True, filename=name) or "attachment"
+    return HttpResponse(text, content_type=content_type, headers={"Content-Disposition": disposition})
 
 
 def _kind(value: str) -> RunKind:

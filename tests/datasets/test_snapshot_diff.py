@@ -1,15 +1,32 @@
 """What differs between two snapshots, and why."""
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from pytest_django import Settings
 
+from labelapp.artifacts.services import artifact_publish
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import SnapshotDiff, snapshot_diff
+from labelapp.datasets.snapshots import snapshot_localise
 from labelapp.errors import DomainError
-from labelapp.models import Annotator, Batch, ComparisonTask, Demonstration, Project, Protocol, Rating, Snapshot
+from labelapp.models import (
+    Annotator,
+    Artifact,
+    Batch,
+    ComparisonTask,
+    Demonstration,
+    Project,
+    Protocol,
+    Rating,
+    Snapshot,
+)
 from tests import factories
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze
 
@@ -206,6 +223,35 @@ def test_edited_tags_are_told(project: Project, labelled: list[ComparisonTask]) 
     prompt = labelled[0].prompt
     type(prompt).objects.filter(pk=prompt.pk).update(tags=["garden"])
     assert changes(snapshot_diff(one, snap(project)), "prompts") == [("changed", "its description was changed", 1)]
+
+
+def test_a_snapshot_from_before_reasons_were_kept_differs_by_nothing_but_labels(
+    project: Project, labelled: list[ComparisonTask], crowd: list[Annotator]
+) -> None:
+    """The columns that only the newer one has could not be the same."""
+    factories.annotation_make(labelled[0], crowd[1], rationale="A is best.", order_shown=[0, 1, 2])
+    one = first_version(snap(project))
+    assert snapshot_diff(one, snap(project)).is_empty
+    factories.annotation_make(labelled[2], crowd[1], rationale="B is worst.", order_shown=[2, 1, 0])
+    two = snap(project)
+    assert changes(snapshot_diff(one, two)) == [("added", "new label", 1)]
+    assert changes(snapshot_diff(two, one)) == [("removed", "new label", 1)]
+
+
+def first_version(snapshot: Snapshot) -> Snapshot:
+    """The same labels as they were frozen before comparisons had reasons."""
+    given = {"schema_version": 1, "digest": "1" * 64}
+    with TemporaryDirectory() as aside:
+        folder = Path(aside) / "labels"
+        shutil.copytree(snapshot_localise(snapshot), folder)
+        table = pq.read_table(folder / "comparisons.parquet")
+        pq.write_table(table.drop_columns(["rationale", "shown"]), folder / "comparisons.parquet")
+        content = json.dumps(json.loads((folder / "manifest.json").read_text()) | given).encode()
+        (folder / "manifest.json").write_bytes(content)
+        (folder / "manifest.json.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+        kept = artifact_publish(path=folder, project=snapshot.project, kind=Artifact.Kind.SNAPSHOT, name="labels")
+    facts = {name: getattr(snapshot, name) for name in ("project", "options", "counts", "as_of")}
+    return Snapshot.objects.create(digest=given["digest"], folder=kept, **facts)
 
 
 def test_a_damaged_snapshot_is_not_compared(project: Project, labelled: list[ComparisonTask], tmp_path: Path) -> None:

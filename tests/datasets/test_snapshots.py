@@ -74,6 +74,8 @@ def test_a_label_becomes_a_row(project: Project, task: ComparisonTask, crowd: li
         ],
         "ranking": [[2], [0, 1]],
         "weight": 1.0,
+        "rationale": "",
+        "shown": [],
     }
     assert snapshot.prompts[task.prompt_id]["messages"] == task.prompt.messages
     assert sorted(snapshot.completions) == sorted(ids)
@@ -81,6 +83,47 @@ def test_a_label_becomes_a_row(project: Project, task: ComparisonTask, crowd: li
     described = snapshot.manifest["protocols"][str(task.batch.protocol_id)]
     assert (described["name"], described["version"], described["scale"]["likert_points"]) == ("Helpfulness", 1, 7)
     assert [question["key"] for question in described["questions"]] == ["harmful", "constraint", "ambiguous"]
+
+
+def test_a_row_has_the_reasons_and_the_order_in_which_its_annotator_saw_the_completions(
+    project: Project, task: ComparisonTask, crowd: list[Annotator]
+) -> None:
+    """Two answers with the same text share a slot, of which the first stands in the row."""
+    twin = task.task_completions.get(slot=1).completion
+    twin.pk, twin.source_key = None, "twin"
+    twin.save()
+    TaskCompletion.objects.create(task=task, completion=twin, slot=1)
+    given = {"rationale": "B is out of date.\nA 说得更清楚。", "order_shown": [2, 0, 1]}
+    factories.annotation_make(task, crowd[0], ranking=[[0], [1], [2]], **given)
+    factories.annotation_make(task, crowd[1], ranking=[[1], [0], [2]], order_shown=[1, 2, 0])
+    first, second = frozen(project).comparisons
+    ids = first["completions"]
+    assert twin.pk not in ids
+    assert (first["rationale"], first["shown"]) == (given["rationale"], [ids[2], ids[0], ids[1]])
+    assert (second["rationale"], second["shown"]) == ("", [ids[1], ids[2], ids[0]])
+
+
+@pytest.mark.parametrize("combine", ["pairwise_majority", "soft"])
+def test_a_row_of_several_annotators_has_nobodys_reasons(
+    project: Project, batch: Batch, crowd: list[Annotator], combine: str
+) -> None:
+    several, alone = batch.tasks.order_by("pk")
+    given = {"rationale": "A is best.", "order_shown": [0, 2, 1]}
+    for annotator in crowd[:2]:
+        factories.annotation_make(several, annotator, **given)
+    factories.annotation_make(alone, crowd[0], **given)
+    first, second = frozen(project, combine=combine).comparisons
+    assert (first["rationale"], first["shown"]) == ("", [])
+    ids = second["completions"]
+    assert (second["rationale"], second["shown"]) == ("A is best.", [ids[0], ids[2], ids[1]])
+
+
+def test_a_protocol_says_which_answers_weigh(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
+    """What tells good completions from bad ones must be there without the database."""
+    factories.annotation_make(task, crowd[0])
+    [described] = frozen(project).manifest["protocols"].values()
+    harmful = described["questions"][0]
+    assert (harmful["scope"], harmful["polarity"], harmful["severity"]) == ("completion", "bad", "severe")
 
 
 def test_nobody_is_named(project: Project, task: ComparisonTask, annotator: Annotator, tmp_path: Path) -> None:
@@ -177,6 +220,7 @@ def test_a_label_without_an_order_makes_no_comparison_but_its_ratings_come_along
             "annotator": AnnotatorKey.objects.get().key,
             "likert": 6,
             "likert_points": 7,
+            "protocol": task.batch.protocol_id,
             "answers": '{"constraint":null,"harmful":"no"}',
         }
     ]

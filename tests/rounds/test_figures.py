@@ -49,3 +49,9 @@ def test_causes_of_held_out_comparisons_are_named_apart() -> None:
 
 def test_nothing_is_said_without_a_report() -> None:
     assert material_in_words({}) == ""
+
+
+def test_groups_that_a_loss_has_no_use_for_are_counted() -> None:
+    assert said({"groups": 1, "groups_left_out": 2, "comparisons": counts()})[1:] == [
+        "to learn from: 2 more groups have nothing that the loss learns from"
+    ]

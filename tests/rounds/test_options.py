@@ -18,7 +18,7 @@ def test_options_survive_being_stored() -> None:
 
 
 def test_the_trainers_defaults_hold_where_nothing_is_said() -> None:
-    assert RoundOptions().trainer_options("preference")["beta"] == 0.1
+    assert RoundOptions().trainer_options("preference")["label_smoothing"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,8 @@ def test_one_completion_is_enough_where_nothing_is_sampled() -> None:
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(DomainError, match="no option colour"):
         round_options_read({"colour": "red"})
+
+
+def test_what_the_trainer_no_longer_knows_is_left_out_of_an_old_round() -> None:
+    old = {"reward": {"epochs": 2, "micro_batch": 16}, "sampling": {"n": 3}}
+    assert round_options_read(old).reward == {"epochs": 2}

@@ -22,7 +22,7 @@ QUESTION_LENGTH, TREE_LENGTH = 288, 320
 """Tokens of prompt and completion. The model reads 512; fewer leave fewer comparisons, so that the tests are short."""
 SALT = 260
 """Holds out enough of what remains of both sets."""
-TRAINING = ("epochs=1", "prompts_per_step=8", "micro_batch=4", "learning_rate=5e-4")
+TRAINING = ("epochs=1", "prompts_per_step=8", "micro_tokens=4096", "learning_rate=5e-4")
 
 pytestmark = [
     pytest.mark.django_db,

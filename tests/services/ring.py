@@ -25,7 +25,7 @@ PROMPTS = 96
 STEPS = 128
 """Of the training: 8 prompts a step, from the 64 of its split, sixteen times."""
 TRAINING = {
-    **{"epochs": 16, "prompts_per_step": 8, "micro_batch": 4, "learning_rate": 1e-3, "checkpoint_every": 10},
+    **{"epochs": 16, "prompts_per_step": 8, "micro_tokens": 4096, "learning_rate": 1e-3, "checkpoint_every": 10},
     **{"evaluate_every": 25, "max_length": 256, "seed": 5, "dtype": "float32"},
 }
 N = 4

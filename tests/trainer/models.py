@@ -1,10 +1,20 @@
 """Models of a few thousand random weights and tokenizers of single bytes, made in a folder: no download, no network."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 STORIES = SHARED / "models" / "stories260K"
@@ -77,10 +87,16 @@ def tiny_gpt2(
     return _save(GPT2LMHeadModel(config), folder, tokenizer)
 
 
+def saved(make: Callable[[], PretrainedConfig], folder: Path, *, seed: int = 0) -> Path:
+    """A language model of any configuration with random weights, saved with a tokenizer of bytes."""
+    torch.manual_seed(seed)
+    return _save(AutoModelForCausalLM.from_config(make()), folder, "plain")
+
+
 TINY = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 
 
-def _save(model: LlamaForCausalLM | GPT2LMHeadModel, folder: Path, kind: str) -> Path:
+def _save(model: PreTrainedModel, folder: Path, kind: str) -> Path:
     tokenizer = byte_tokenizer(kind)
     model.config.bos_token_id = tokenizer.bos_token_id
     model.config.eos_token_id = tokenizer.eos_token_id

@@ -6,10 +6,14 @@ A server imports what the trainer needs once; every process is forked from it.
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import accelerate  # noqa: F401  so that no process has to
+import peft  # noqa: F401
 import torch
 
 import trainer.__main__
@@ -38,14 +42,84 @@ def run(arguments: list[str], *, until: Moment | None = None, ending: signal.Sig
 
     Returns its exit code, negative for a signal.
     """
-    process = SERVER.Process(target=_child, args=(arguments, until, ending))
-    process.start()
-    process.join(120)
-    if process.is_alive():
+    return _codes([SERVER.Process(target=_child, args=(arguments, until, ending))])[0]
+
+
+def run_together(
+    arguments: list[str],
+    count: int,
+    *,
+    until: Moment | None = None,
+    ending: signal.Signals | None = signal.SIGKILL,
+    victim: int = 0,
+) -> list[int]:
+    """Run a command in several processes that train together; a moment ends one of them. Returns all exit codes."""
+    port = _port()
+    return _codes(
+        [
+            SERVER.Process(
+                target=_member, args=(rank, count, port, _child, (arguments, until if rank == victim else None, ending))
+            )
+            for rank in range(count)
+        ]
+    )
+
+
+def call_together(function: Callable[[int], Any], count: int) -> list[Any]:
+    """What a function of a module returns in each of several processes that are joined, given its rank.
+
+    An error that it raises is returned in words.
+    """
+    port, queue = _port(), SERVER.Queue()
+    members = [
+        SERVER.Process(target=_member, args=(rank, count, port, _call, (function, rank, queue)))
+        for rank in range(count)
+    ]
+    for member in members:
+        member.start()
+    found = dict(queue.get(timeout=120) for _ in members)
+    for member in members:
+        member.join(60)
+    return [found[rank] for rank in range(count)]
+
+
+def _codes(started: list[Any]) -> list[int]:
+    for process in started:
+        process.start()
+    end = time.monotonic() + 120
+    for process in started:
+        process.join(max(0.0, end - time.monotonic()))
+    late = [process for process in started if process.is_alive()]
+    for process in late:
         process.kill()
-        raise TimeoutError(f"{arguments} did not end.")
-    assert process.exitcode is not None
-    return process.exitcode
+    if late:
+        raise TimeoutError(f"{len(late)} of {len(started)} processes did not end.")
+    return [process.exitcode for process in started]
+
+
+def _port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _member(rank: int, count: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """One of several processes, with the environment that torchrun gives."""
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    work(*arguments)
+
+
+def _call(function: Callable[[int], Any], rank: int, queue: Any) -> None:
+    from trainer.distributed import joined
+
+    try:
+        with joined():
+            value = function(rank)
+    except Exception as error:
+        value = f"{type(error).__name__} {getattr(error, 'exit_code', '')}: {error}"
+    queue.put((rank, value))
 
 
 def command_line(command: str, output: Any, **given: Any) -> list[str]:

@@ -1,331 +1,210 @@
-"""From snapshots to tensors: what is merged, what is left out, what the masks say."""
+"""From groups to tensors, in both layouts: what is read, what predicts what, and who sees whom."""
 
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.trainer.models import byte_tokenizer
-from trainer.batches import (
-    EMPTY,
-    NO_EDGES,
-    NO_FIRST,
-    REFUSED,
-    TOO_LONG,
-    Edge,
-    Group,
-    answers_from,
-    collate,
-    groups_from,
-    ranked_first,
-)
-from trainer.conversations import Tokenizer, completion_ids, end_id, prompt_ids, tokenizer_load
-from trainer.records import ComparisonRow, EdgeRow, Manifest, Message
-from trainer.snapshots import Snapshot
+from trainer.batches import Batch, Tokens, collate, portions, unique_tokens
+from trainer.groups import Edge, Group, Ranking
+from trainer.layouts import Layout, sees
 
 PAD = 0
-
-
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> Tokenizer:
-    byte_tokenizer("plain").save_pretrained(tmp_path)
-    return tokenizer_load(str(tmp_path))
-
-
-def snapshot_of(
-    prompts: dict[int, list[Message]],
-    completions: dict[int, tuple[int, str, str]],
-    comparisons: list[ComparisonRow],
-    *,
-    demonstrations: dict[int, tuple[int, str]] | None = None,
-    splits: dict[int, str] | None = None,
-) -> Snapshot:
-    """A snapshot by hand: completions are (prompt, text, finish reason), demonstrations (prompt, text)."""
-    manifest = Manifest(
-        schema_version=1, digest="", as_of="", options={}, counts={}, protocols={}, annotators={}, files={}
-    )
-    return Snapshot(
-        manifest=manifest,
-        prompts={
-            id_: {
-                "prompt": id_,
-                "messages": messages,
-                "split": (splits or {}).get(id_, "train"),
-                "source": "",
-                "language": "en",
-                "tags": [],
-            }
-            for id_, messages in prompts.items()
-        },
-        completions={
-            id_: {"completion": id_, "prompt": prompt, "model": "m", "text": text, "finish_reason": reason}
-            for id_, (prompt, text, reason) in completions.items()
-        },
-        comparisons=comparisons,
-        ratings=[],
-        demonstrations=[
-            {"demonstration": id_, "prompt": prompt, "annotator": "a", "group": "training", "text": text}
-            for id_, (prompt, text) in (demonstrations or {}).items()
-        ],
-    )
-
-
-def compare(
-    prompt: int,
-    completions: list[int],
-    *edges: tuple[int, str, int],
-    weight: float = 1.0,
-    task: int = 1,
-    edge: float = 1.0,
-) -> ComparisonRow:
-    """A comparison with edges written as (i, ">", j), numbered in its own order."""
-    rows = [EdgeRow(i=i, j=j, outcome=outcome, strength=2, weight=edge) for i, outcome, j in edges]
-    return {
-        "comparison": f"c{task}",
-        "task": task,
-        "prompt": prompt,
-        "annotator": "a",
-        "group": "training",
-        "protocol": 1,
-        "completions": completions,
-        "edges": rows,
-        "ranking": None,
-        "weight": weight,
-    }
-
-
-def user(text: str) -> list[Message]:
-    return [{"role": "user", "content": text}]
-
-
-TWO = {1: (1, "good", "stop"), 2: (1, "bad", "stop"), 3: (1, "so-so", "length")}
-
-
-def test_a_comparison_becomes_a_group(tokenizer: Tokenizer) -> None:
-    snapshot = snapshot_of({1: user("Hi")}, TWO, [compare(1, [2, 1, 3], (1, ">", 0), (1, ">", 2), (0, "=", 2))])
-    groups, excluded = groups_from(snapshot, tokenizer, split="train", max_length=512)
-    (group,) = groups
-    assert (group.prompt, group.ids, group.tasks, group.weight) == (1, (1, 2, 3), (1,), 1.0)
-    assert group.prompt_ids == prompt_ids(tokenizer, user("Hi"))
-    assert group.edges == [
-        Edge(0, 1, ">", 1.0, 2, "training"),
-        Edge(0, 2, ">", 1.0, 2, "training"),
-        Edge(1, 2, "=", 1.0, 2, "training"),
-    ]
-    assert excluded.counts() == {"found": 1, "kept": 1, "shortened": 0}
-
-
-def test_each_completion_is_written_once_and_ends_where_it_ended(tokenizer: Tokenizer) -> None:
-    snapshot = snapshot_of({1: user("Hi")}, TWO, [compare(1, [1, 2, 3], (0, ">", 1))])
-    (group,), _ = groups_from(snapshot, tokenizer, split="train", max_length=512)
-    assert group.completions == [
-        completion_ids(tokenizer, "good", ended=True),
-        completion_ids(tokenizer, "bad", ended=True),
-        completion_ids(tokenizer, "so-so", ended=False),
-    ]
-    ends = [completion[-1] == end_id(tokenizer) for completion in group.completions]
-    assert ends == [True, True, False]
-
-
-def test_comparisons_of_the_same_completions_are_one_group_with_their_weights(tokenizer: Tokenizer) -> None:
-    """Three annotators, each in an order of their own: 1 beats 2 by 0.5 + 0.25, 2 beats 1 by 0.25·2."""
-    rows = [
-        compare(1, [1, 2], (0, ">", 1), weight=0.5, task=5),
-        compare(1, [2, 1], (1, ">", 0), weight=0.25, task=5),
-        compare(1, [2, 1], (0, ">", 1), weight=0.25, task=6, edge=2.0),
-        compare(1, [1, 2], (1, "=", 0), weight=0.5, task=6),
-    ]
-    (group,), excluded = groups_from(snapshot_of({1: user("Hi")}, TWO, rows), tokenizer, split="train", max_length=512)
-    assert group.wins().tolist() == [[0, 0.75], [0.5, 0]]
-    assert (group.ties() + group.ties().T).tolist() == [[0, 0.5], [0.5, 0]]
-    assert (group.weight, group.tasks) == (1.5, (5, 6))
-    assert (excluded.found, excluded.kept) == (4, 4)
-
-
-def test_other_completions_of_the_same_prompt_are_another_group(tokenizer: Tokenizer) -> None:
-    rows = [compare(1, [1, 2], (0, ">", 1)), compare(1, [1, 3], (0, ">", 1), task=2)]
-    groups, _ = groups_from(snapshot_of({1: user("Hi")}, TWO, rows), tokenizer, split="train", max_length=512)
-    assert [group.ids for group in groups] == [(1, 2), (1, 3)]
-
-
-def test_only_the_split_asked_for_is_read(tokenizer: Tokenizer) -> None:
-    completions = {1: (1, "a", "stop"), 2: (1, "b", "stop"), 3: (2, "a", "stop"), 4: (2, "b", "stop")}
-    rows = [compare(1, [1, 2], (0, ">", 1)), compare(2, [3, 4], (0, ">", 1))]
-    snapshot = snapshot_of({1: user("x"), 2: user("y")}, completions, rows, splits={2: "test"})
-    for split, prompt in (("train", 1), ("test", 2)):
-        groups, excluded = groups_from(snapshot, tokenizer, split=split, max_length=512)
-        assert [group.prompt for group in groups] == [prompt]
-        assert excluded.found == 1
-
-
-def test_the_order_of_rows_does_not_matter(tokenizer: Tokenizer) -> None:
-    rows = [compare(1, [1, 3], (0, ">", 1)), compare(1, [1, 2], (0, ">", 1))]
-    one, _ = groups_from(snapshot_of({1: user("Hi")}, TWO, rows), tokenizer, split="train", max_length=512)
-    other, _ = groups_from(snapshot_of({1: user("Hi")}, TWO, rows[::-1]), tokenizer, split="train", max_length=512)
-    assert one == other
-
-
-TALK: list[Message] = [
-    {"role": "system", "content": "Be kind"},
-    *[{"role": role, "content": f"{role} {number}"} for number in range(3) for role in ("user", "assistant")],
-    {"role": "user", "content": "last"},
-]
-
-
-def test_a_long_prompt_loses_its_oldest_turns_and_is_counted(tokenizer: Tokenizer) -> None:
-    whole, kept = prompt_ids(tokenizer, TALK), prompt_ids(tokenizer, TALK[:1] + TALK[5:])
-    snapshot = snapshot_of({1: TALK}, TWO, [compare(1, [1, 2], (0, ">", 1))])
-    longest = len(completion_ids(tokenizer, "good", ended=True))
-    (group,), excluded = groups_from(snapshot, tokenizer, split="train", max_length=len(kept) + longest)
-    assert group.prompt_ids == kept
-    assert excluded.shortened == 1
-    assert "1 prompts lost their oldest turns" in str(excluded)
-    (group,), excluded = groups_from(snapshot, tokenizer, split="train", max_length=len(whole) + longest)
-    assert group.prompt_ids == whole
-    assert excluded.shortened == 0
-
-
-def test_a_group_whose_completion_does_not_fit_is_left_out_whole_and_counted(tokenizer: Tokenizer) -> None:
-    completions = TWO | {3: (1, "x" * 100, "stop")}
-    rows = [
-        compare(1, [1, 2], (0, ">", 1)),
-        compare(1, [1, 2, 3], (0, ">", 1), task=2),
-        compare(1, [3, 2, 1], (0, ">", 1), task=3),
-    ]
-    groups, excluded = groups_from(
-        snapshot_of({1: user("Hi")}, completions, rows), tokenizer, split="train", max_length=60
-    )
-    assert [group.ids for group in groups] == [(1, 2)]
-    assert excluded.counts() == {"found": 3, "kept": 1, "shortened": 0, f"left out: {TOO_LONG}": 2}
-    assert str(excluded) == f"1 of 3 comparisons remain.\n  2 left out: {TOO_LONG}."
-
-
-def test_no_group_is_longer_than_asked(tokenizer: Tokenizer) -> None:
-    snapshot = snapshot_of({1: TALK}, TWO, [compare(1, [1, 2, 3], (0, ">", 1))])
-    for most in range(40, 200):
-        groups, _ = groups_from(snapshot, tokenizer, split="train", max_length=most)
-        for group in groups:
-            assert len(group.prompt_ids) + max(map(len, group.completions)) <= most
-
-
-def test_what_cannot_be_learned_from_is_left_out_by_cause(tokenizer: Tokenizer) -> None:
-    completions = {
-        1: (1, "a", "stop"),
-        2: (1, "b", "stop"),
-        3: (1, "", "length"),
-        4: (2, "a", "stop"),
-        5: (2, "b", "stop"),
-    }
-    tokenizer.chat_template = "{% if messages[0]['content'] == 'bad' %}{{ raise_exception('no') }}{% endif %}ok"
-    rows = [
-        compare(1, [1, 2]),
-        compare(1, [1, 2], (0, ">", 1), weight=0.0),
-        compare(1, [1, 3], (0, ">", 1)),
-        compare(2, [4, 5], (0, ">", 1)),
-    ]
-    groups, excluded = groups_from(
-        snapshot_of({1: user("Hi"), 2: user("bad")}, completions, rows), tokenizer, split="train", max_length=512
-    )
-    assert groups == []
-    assert dict(excluded.causes) == {NO_EDGES: 2, EMPTY: 1, REFUSED: 1}
-
-
-def test_an_empty_completion_that_ended_is_its_end_token(tokenizer: Tokenizer) -> None:
-    completions = {1: (1, "a", "stop"), 2: (1, "", "stop")}
-    snapshot = snapshot_of({1: user("Hi")}, completions, [compare(1, [1, 2], (0, ">", 1))])
-    (group,), _ = groups_from(snapshot, tokenizer, split="train", max_length=512)
-    assert group.completions[1] == [end_id(tokenizer)]
-
-
-def test_a_group_counts_where_an_edge_counts() -> None:
-    tied = Group(1, [1], [[1], [2]], [Edge(0, 1, "=", 1.0)], 2.0)
-    won = Group(1, [1], [[1], [2]], [Edge(0, 1, "=", 1.0), Edge(0, 1, ">", 1.0)], 2.0)
-    assert [group.counted_weight("drop") for group in (tied, won)] == [0.0, 2.0]
-    assert [group.counted_weight("soft") for group in (tied, won)] == [2.0, 2.0]
-
-
 GROUPS = [
-    Group(1, [5, 6, 7], [[10], [11, 12, PAD, 13]], [Edge(1, 0, ">", 2.0)], 0.5),
-    Group(2, [8], [[14, PAD], [15], [16, 17]], [Edge(0, 2, ">", 1.0), Edge(1, 0, "=", 3.0)], 1.0),
+    Group(
+        1,
+        [5, 6, 7],
+        [[10], [11, 12, PAD, 13]],
+        [Edge(1, 0, ">", 2.0, 4)],
+        0.5,
+        rankings=(Ranking((1, 0), 0.5),),
+    ),
+    Group(
+        2,
+        [8],
+        [[14, PAD], [15], [16, 17]],
+        [Edge(0, 2, ">", 1.0), Edge(1, 0, "=", 3.0)],
+        1.0,
+        rankings=(Ranking((0, 0, 1), 0.75), Ranking((2, 1, 0), 0.25)),
+    ),
 ]
 
 
-def test_a_batch_by_hand() -> None:
+def test_a_plain_batch_by_hand() -> None:
     """Pads inside the text count, pads behind it do not."""
-    batch = collate(GROUPS, PAD)
-    assert batch.input_ids.tolist() == [
+    tokens = collate(GROUPS, PAD, shared=False).tokens
+    assert tokens.input_ids.tolist() == [
         [5, 6, 7, 10, 0, 0, 0],
         [5, 6, 7, 11, 12, 0, 13],
         [8, 14, 0, 0, 0, 0, 0],
         [8, 15, 0, 0, 0, 0, 0],
         [8, 16, 17, 0, 0, 0, 0],
     ]
-    assert batch.attention_mask.sum(1).tolist() == [4, 7, 3, 2, 3]
-    assert batch.completion_mask.int().tolist() == [
-        [0, 0, 0, 1, 0, 0, 0],
-        [0, 0, 0, 1, 1, 1, 1],
-        [0, 1, 1, 0, 0, 0, 0],
-        [0, 1, 0, 0, 0, 0, 0],
-        [0, 1, 1, 0, 0, 0, 0],
-    ]
-    assert batch.last.tolist() == [3, 6, 2, 1, 2]
+    assert tokens.attention_mask is not None
+    assert tokens.attention_mask.sum(1).tolist() == [4, 7, 3, 2, 3]
+    assert tokens.places.tolist() == [3, 10, 11, 12, 13, 15, 16, 22, 29, 30]
+    assert tokens.sources.tolist() == [2, 9, 10, 11, 12, 14, 15, 21, 28, 29]
+    assert tokens.last.tolist() == [3, 13, 16, 22, 30]
+
+
+def test_a_shared_batch_by_hand() -> None:
+    """Each prompt stands there once, positions go on behind it for each completion, and there are no pads."""
+    tokens = collate(GROUPS, PAD, shared=True).tokens
+    assert tokens.input_ids.tolist() == [[5, 6, 7, 10, 11, 12, 0, 13, 8, 14, 0, 15, 16, 17]]
+    assert tokens.position_ids.tolist() == [[0, 1, 2, 3, 3, 4, 5, 6, 0, 1, 2, 1, 1, 2]]
+    assert tokens.attention_mask is None
+    assert tokens.layout == Layout(((3, (1, 4)), (1, (2, 1, 2))))
+    assert tokens.places.tolist() == [3, 4, 5, 6, 7, 9, 10, 11, 12, 13]
+    assert tokens.sources.tolist() == [2, 2, 4, 5, 6, 8, 9, 8, 8, 12]
+    assert tokens.last.tolist() == [3, 7, 10, 11, 13]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_both_layouts_say_alike(shared: bool) -> None:
+    batch = collate(GROUPS, PAD, shared=shared)
+    assert batch.tokens.targets.tolist() == [10, 11, 12, 0, 13, 14, 0, 15, 16, 17]
+    assert batch.tokens.owners.tolist() == [0, 1, 1, 1, 1, 2, 2, 3, 4, 4]
+    assert batch.tokens.counts.tolist() == [1, 4, 2, 1, 2]
     assert batch.group.tolist() == [0, 0, 1, 1, 1]
+    assert batch.weight.tolist() == [0.5, 1.0]
+    assert batch.first.tolist() == [0, 1, 1, 0, 0]
 
 
 def test_the_comparisons_of_a_batch_by_hand() -> None:
-    batch = collate(GROUPS, PAD)
-    assert batch.wins.tolist() == [[[0, 0, 0], [2, 0, 0], [0, 0, 0]], [[0, 0, 1], [0, 0, 0], [0, 0, 0]]]
-    assert batch.ties.tolist() == [[[0] * 3] * 3, [[0, 0, 0], [3, 0, 0], [0, 0, 0]]]
-    assert batch.present.tolist() == [[True, True, False], [True, True, True]]
-    assert batch.weight.tolist() == [0.5, 1.0]
-
-
-def test_rows_go_to_their_places_and_gradients_come_back() -> None:
-    values = torch.arange(1.0, 6.0, requires_grad=True)
-    table = collate(GROUPS, PAD).per_group(values)
-    assert table.tolist() == [[1, 2, 0], [3, 4, 5]]
-    (table * torch.tensor([[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]])).sum().backward()
-    assert values.grad is not None
-    assert values.grad.tolist() == [1, 2, 3, 4, 5]
-
-
-def test_a_batch_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        collate([], PAD)
-
-
-def test_what_is_ranked_first_by_hand() -> None:
-    wins = torch.zeros(4, 3, 3)
-    wins[0, 2, 0] = wins[0, 2, 1] = wins[0, 0, 1] = 1
-    wins[1, 0, 2] = wins[1, 1, 2] = 1 / 3
-    wins[3, 0, 1] = wins[3, 1, 2] = wins[3, 2, 0] = 1
-    assert ranked_first(wins).tolist() == [[0, 0, 1], [0.5, 0.5, 0], [0, 0, 0], [0, 0, 0]]
-
-
-ANSWERS = {
-    "demonstrations": [(1, (7,), "written", 1.0)],
-    "preferred": [(1, (1,), "good", 0.5), (1, (3,), "so-so", 0.5)],
-    "both": [(1, (7,), "written", 1.0), (1, (1,), "good", 0.5), (1, (3,), "so-so", 0.5)],
-}
-
-
-@pytest.mark.parametrize("answers", sorted(ANSWERS))
-def test_answers_to_learn_by_heart(answers: str, tokenizer: Tokenizer) -> None:
-    """Completions 1 and 3 share the first place; 3 did not end, so it has no end token."""
-    rows = [compare(1, [1, 2, 3], (0, ">", 1), (2, ">", 1), (0, "=", 2)), compare(1, [1, 2], (0, "=", 1), task=2)]
-    snapshot = snapshot_of({1: user("Hi")}, TWO, rows, demonstrations={7: (1, "written")})
-    groups, excluded = answers_from(snapshot, tokenizer, split="train", max_length=512, answers=answers)
-    expected = [
-        (prompt, ids, [completion_ids(tokenizer, text, ended=ids != (3,))], [], weight)
-        for prompt, ids, text, weight in ANSWERS[answers]
+    """Numbers of completions go on from group to group: the second group's first is 2."""
+    edges, lists = collate(GROUPS, PAD, shared=True).edges, collate(GROUPS, PAD, shared=True).lists
+    assert [tensor.tolist() for tensor in edges] == [
+        [1, 2, 3],
+        [0, 4, 2],
+        [False, False, True],
+        [2, 1, 3],
+        [4, 0, 0],
+        [0, 1, 1],
     ]
-    assert [(group.prompt, group.ids, group.completions, group.edges, group.weight) for group in groups] == expected
-    assert excluded.kept == len(expected)
-    assert excluded.causes[NO_FIRST] == (answers != "demonstrations")
+    assert lists.rows.tolist() == [[0, 1, 0], [2, 3, 4], [2, 3, 4]]
+    assert lists.ranks.tolist() == [[1, 0, -1], [0, 0, 1], [2, 1, 0]]
+    assert lists.weight.tolist() == [0.5, 0.75, 0.25]
+    assert lists.group.tolist() == [0, 1, 1]
 
 
-def test_answers_that_do_not_fit_are_counted(tokenizer: Tokenizer) -> None:
-    snapshot = snapshot_of({1: user("Hi")}, {}, [], demonstrations={1: (1, "ok"), 2: (1, "x" * 100)})
-    groups, excluded = answers_from(snapshot, tokenizer, split="train", max_length=60, answers="demonstrations")
-    assert [group.ids for group in groups] == [(1,)]
-    assert str(excluded).startswith("1 of 2 answers remain.\n  1 left out")
+def test_groups_without_comparisons_have_empty_ones_of_the_right_kind() -> None:
+    batch = collate([Group(1, [5], [[6]], [], 1.0)], PAD, shared=True)
+    assert [tensor.dtype for tensor in batch.edges] == [
+        torch.long, torch.long, torch.bool, torch.float32, torch.long, torch.long,
+    ]  # fmt: skip
+    assert batch.edges.i.shape == (0,)
+    assert batch.lists.rows.shape == (0, 0)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_batch_of_nothing_is_refused(shared: bool) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        collate([], PAD, shared=shared)
+
+
+groups_of_any_shape = st.lists(
+    st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=4)), min_size=1, max_size=5
+)
+
+
+def written(shapes: list[tuple[int, list[int]]]) -> list[Group]:
+    """Groups whose tokens are all different, so that a wrong place shows."""
+    count = iter(range(1, 10_000))
+    return [
+        Group(
+            number,
+            [next(count) for _ in range(prompt)],
+            [[next(count) for _ in range(length)] for length in lengths],
+            [],
+            1.0,
+        )
+        for number, (prompt, lengths) in enumerate(shapes)
+    ]
+
+
+@given(groups_of_any_shape)
+def test_every_target_is_found_at_its_place_and_predicted_by_what_stands_before_it(
+    shapes: list[tuple[int, list[int]]],
+) -> None:
+    groups = written(shapes)
+    texts = [(group.prompt_ids, completion) for group in groups for completion in group.completions]
+    for shared in (False, True):
+        tokens = collate(groups, PAD, shared=shared).tokens
+        flat = tokens.input_ids.flatten()
+        assert flat[tokens.places].tolist() == tokens.targets.tolist()
+        assert flat[tokens.last].tolist() == [completion[-1] for _, completion in texts]
+        before = [token for prompt, completion in texts for token, _ in pairwise([prompt[-1], *completion])]
+        assert flat[tokens.sources].tolist() == before
+
+
+def seen_by_hand(groups: list[Group], window: int | None) -> list[list[bool]]:
+    """Who sees whom in a row, from what the words mean: (element, segment, position) of each token."""
+    row = []
+    for element, group in enumerate(groups):
+        row += [(element, 0, place) for place in range(len(group.prompt_ids))]
+        for segment, completion in enumerate(group.completions, start=1):
+            start = len(group.prompt_ids)
+            row += [(element, segment, place) for place in range(start, start + len(completion))]
+    return [
+        [q[0] == k[0] and k[1] in (0, q[1]) and k[2] <= q[2] and (window is None or q[2] - k[2] < window) for k in row]
+        for q in row
+    ]
+
+
+@given(groups_of_any_shape, st.one_of(st.none(), st.integers(1, 6)))
+def test_a_completion_sees_its_prompt_and_itself(shapes: list[tuple[int, list[int]]], window: int | None) -> None:
+    groups = written(shapes)
+    layout = collate(groups, PAD, shared=True).tokens.layout
+    assert layout is not None
+    places = layout.places()
+    count = torch.arange(len(places.element))
+    assert sees(places, count.unsqueeze(1), count.unsqueeze(0), window).tolist() == seen_by_hand(groups, window)
+
+
+def test_padding_sees_and_is_seen_by_none_of_the_text() -> None:
+    layout = Layout(((2, (1,)),), padding=2)
+    places = layout.places()
+    count = torch.arange(5)
+    table = sees(places, count.unsqueeze(1), count.unsqueeze(0), None)
+    assert not table[:3, 3:].any()
+    assert not table[3:, :3].any()
+
+
+def test_a_tail_mask_by_hand() -> None:
+    """Two tokens behind three: each sees the prompt and what is not after it; with a window of 3, the nearest three."""
+    like, low = torch.zeros(1), float("-inf")
+    layout = Layout(((3, (2,)),))
+    assert layout.tail_mask(3, 2, None, like).tolist() == [[0, 0, 0, 0, low], [0, 0, 0, 0, 0]]
+    assert layout.tail_mask(3, 2, 3, like).tolist() == [[low, 0, 0, 0, low], [low, low, 0, 0, 0]]
+    assert layout.tail_mask(3, 2, None, like) is layout.tail_mask(3, 2, None, like)
+
+
+@given(groups_of_any_shape, st.integers(1, 60))
+def test_portions_hold_every_group_once_and_stay_within_the_budget(
+    shapes: list[tuple[int, list[int]]], budget: int
+) -> None:
+    groups = written(shapes)
+    for shared in (False, True):
+        parts = list(portions(groups, budget, shared=shared))
+        assert sorted(group.prompt for part in parts for group in part) == list(range(len(groups)))
+        for part in parts:
+            assert len(part) == 1 or read(collate(part, PAD, shared=shared)) <= budget
+
+
+def read(batch: Batch) -> int:
+    """Tokens of a batch, its padding among them."""
+    tokens: Tokens = batch.tokens
+    return tokens.input_ids.numel()
+
+
+def test_portions_put_similar_lengths_together_whatever_order_they_come_in() -> None:
+    groups = written([(9, [1]), (1, [1]), (8, [2]), (2, [1])])
+    parts = [[group.prompt for group in part] for part in portions(groups, 22, shared=True)]
+    assert parts == [[1, 3, 0], [2]]
+    assert parts == [[group.prompt for group in part] for part in portions(groups[::-1], 22, shared=True)]
+
+
+def test_tokens_of_a_group_count_the_prompt_once() -> None:
+    assert [unique_tokens(group) for group in GROUPS] == [8, 6]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from trainer.checkpoints import checkpoint_load, checkpoint_save
+from trainer.checkpoints import checkpoint_load, checkpoint_save, checkpoint_weights
 from trainer.records import checkpoint_newest
 from trainer.runs import InputError, RunFolder
 
@@ -76,12 +77,56 @@ def test_a_checkpoint_carries_the_lengths_of_the_logs(tmp_path: Path) -> None:
         )
 
 
-def test_the_two_newest_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "also", "names"),
+    [
+        (1, None, {"step-100"}),
+        (2, None, {"step-15", "step-100"}),
+        (2, 15, {"step-15", "step-100"}),
+        (2, 5, {"step-5", "step-15", "step-100"}),
+        (9, None, {"step-5", "step-10", "step-15", "step-100"}),
+    ],
+)
+def test_the_newest_and_the_best_stay(tmp_path: Path, kept: int, also: int | None, names: set[str]) -> None:
     model, optimizer = made()
     with RunFolder(tmp_path) as folder:
         for step in (5, 10, 15, 100):
-            checkpoint_save(folder, step=step, model=model, optimizer=optimizer, state={})
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-100", "step-15"]
+            checkpoint_save(folder, step=step, model=model, optimizer=optimizer, state={}, kept=kept, also=also)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == names
+
+
+def test_frozen_weights_are_not_kept_again(tmp_path: Path) -> None:
+    model, _ = made()
+    model.head = nn.Linear(5, 2)
+    model.embedding.weight.requires_grad_(False)
+    optimizer = AdamW(model.head.parameters())
+    model.head(torch.ones(5)).sum().backward()
+    optimizer.step()
+    with RunFolder(tmp_path) as folder:
+        path = checkpoint_save(folder, step=1, model=model, optimizer=optimizer, state={})
+    assert set(load_file(path / "weights.safetensors")) == {"head.weight", "head.bias", "seen"}
+    wanted = model.head.weight.detach().clone()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.embedding.weight.fill_(3.0)
+    newest = checkpoint_newest(tmp_path)
+    assert newest is not None
+    checkpoint_load(newest, model=model, optimizer=optimizer)
+    assert torch.equal(model.head.weight, wanted)
+    assert (model.embedding.weight == 3.0).all()
+
+
+def test_the_weights_alone_can_be_taken(tmp_path: Path) -> None:
+    model, optimizer = made()
+    learn(model, optimizer)
+    with RunFolder(tmp_path) as folder:
+        path = checkpoint_save(folder, step=1, model=model, optimizer=optimizer, state={})
+    other, _ = made(seed=5)
+    checkpoint_weights(path, other)
+    assert torch.equal(other.out.weight, model.out.weight)
+    (path / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        checkpoint_weights(path, other)
 
 
 def test_no_pickle_and_no_remains(tmp_path: Path) -> None:

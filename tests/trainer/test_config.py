@@ -2,7 +2,16 @@
 
 import pytest
 
-from trainer.config import OPTIONS, OptionsError, option_fields, options_read
+from trainer.config import (
+    GROUPS,
+    OPTIONS,
+    PreferenceOptions,
+    beta_of,
+    option_fields,
+    options_read,
+    suggested,
+)
+from trainer.fields import OptionsError
 
 
 def problems(command: str, **given: object) -> dict[str, str]:
@@ -49,8 +58,41 @@ def test_texts_come_as_lines_or_as_a_list() -> None:
 
 
 def test_a_choice_is_one_of_those_named() -> None:
-    assert problems("reward", ties="maybe") == {"ties": "must be one of drop, soft, not 'maybe'."}
+    assert problems("reward", ties="maybe") == {"ties": "must be one of drop, soft, rao_kupper, not 'maybe'."}
 
 
 def test_an_unknown_command_has_no_options() -> None:
     assert "command" in problems("bake")
+
+
+@pytest.mark.parametrize("command", ["sft", "reward", "preference"])
+def test_options_of_a_training_come_in_the_groups_of_its_form(command: str) -> None:
+    groups = [field.group for field in option_fields(command)]
+    assert set(groups) <= set(GROUPS)
+    assert groups == sorted(groups, key=GROUPS.index)
+
+
+def test_beta_is_what_is_usual_for_the_loss_unless_it_is_given() -> None:
+    assert beta_of(PreferenceOptions()) == 0.1
+    assert beta_of(PreferenceOptions(loss="simpo")) == 2.0
+    assert beta_of(PreferenceOptions(loss="dpo_norm")) == 5.0
+    assert beta_of(PreferenceOptions(loss="simpo", beta=0.3)) == 0.3
+
+
+@pytest.mark.parametrize("command", ["sft", "reward", "preference"])
+def test_smaller_models_are_told_to_learn_faster(command: str) -> None:
+    sizes = [1_000_000, 50_000_000, 500_000_000, 2_000_000_000, 7_000_000_000]
+    rates = [suggested(command, size)["learning_rate"] for size in sizes]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == {field.name: field.default for field in option_fields(command)}["learning_rate"]
+    assert [bool(suggested(command, size).get("gradient_checkpointing")) for size in sizes] == [False] * 3 + [True] * 2
+
+
+def test_what_is_suggested_can_be_used() -> None:
+    for command in OPTIONS:
+        for size in (10**5, 10**8, 10**10):
+            options_read(command, suggested(command, size, lora=True))
+
+
+def test_adapters_learn_ten_times_as_fast() -> None:
+    assert suggested("sft", 10**9, lora=True)["learning_rate"] == 10 * suggested("sft", 10**9)["learning_rate"]

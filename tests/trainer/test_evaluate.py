@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from tests.trainer.models import tiny_gpt2, tiny_llama
 from trainer.__main__ import main
-from trainer.batches import EMPTY, TOO_LONG
 from trainer.config import options_read
 from trainer.conversations import completion_ids, prompt_ids, tokenizer_load
 from trainer.evaluate import ratio_interval, run
+from trainer.groups import EMPTY, TOO_LONG
+from trainer.heads import RewardHead
 from trainer.networks import model_save, reward_load
 from trainer.records import Request
 from trainer.runs import RunFolder
@@ -136,6 +137,49 @@ def test_a_cut_run_writes_the_same_numbers_to_the_last_bit(reward: Path, tmp_pat
     assert (events[-1]["kind"], events[-1]["step"], events[-1]["total"]) == ("progress", 6, 6)
 
 
+def test_a_stopped_run_goes_on_with_the_same_batches(reward: Path, tmp_path: Path) -> None:
+    """Completions that share prompts, several at a time: whatever was written, the rest comes out the same."""
+    lines = [
+        {"completion": number, "messages": asked("What?" * (number % 3 + 1)), "text": "x" * (1 + 7 * number % 11)}
+        for number in range(20)
+    ]
+    completions = completions_write(tmp_path, lines)
+    evaluate(reward, completions, tmp_path / "whole")
+    for kept in (1, 7, 15):
+        evaluate(reward, completions, tmp_path / str(kept))
+        (tmp_path / str(kept) / "report.json").unlink()
+        outputs = tmp_path / str(kept) / "outputs.jsonl"
+        outputs.write_text("".join(outputs.read_text().splitlines(keepends=True)[:kept]))
+        assert evaluate(reward, completions, tmp_path / str(kept)) == 0
+        assert values_of(tmp_path / str(kept)) == values_of(tmp_path / "whole")
+
+
+def test_how_much_is_measured_at_once_changes_no_score(reward: Path, tmp_path: Path) -> None:
+    completions = completions_write(tmp_path)
+    evaluate(reward, completions, tmp_path / "two")
+    evaluate(reward, completions, tmp_path / "many", "--batch-size", "64")
+    two, many = values_of(tmp_path / "two"), values_of(tmp_path / "many")
+    assert all(two[key]["score"] == pytest.approx(many[key]["score"], abs=1e-5) for key in two)
+
+
+def test_tags_choose_the_head_of_a_model_with_several(policy: Path, tmp_path: Path) -> None:
+    heads = (RewardHead("helpful"), RewardHead("harmless", tag="safety"))
+    model_save(reward_load(str(policy), heads=heads), tokenizer_load(str(policy)), tmp_path / "heads")
+    lines = [
+        {"completion": number, "messages": asked("What?"), "text": "fine", "tags": tags}
+        for number, tags in enumerate([[], ["safety"], ["other"]])
+    ]
+    assert evaluate(tmp_path / "heads", completions_write(tmp_path, lines), tmp_path / "out") == 0
+    values = values_of(tmp_path / "out")
+    assert [values[key]["score"] for key in range(3)] == [
+        values[0]["helpful"],
+        values[1]["harmless"],
+        values[2]["helpful"],
+    ]
+    assert values[0]["helpful"] == pytest.approx(values[1]["helpful"], abs=1e-6)
+    assert values[0]["helpful"] != values[0]["harmless"]
+
+
 def test_a_language_model_is_no_reward_model(policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It would be given a random head, and its scores would look like scores."""
     assert evaluate(policy, completions_write(tmp_path), tmp_path / "out") == 2
@@ -149,6 +193,7 @@ def test_a_language_model_is_no_reward_model(policy: Path, tmp_path: Path, capsy
         ({"text": 5}, "text: must be a text, not 5"),
         ({"finish_reason": "tired"}, "finish_reason: must be stop, length or empty, not 'tired'"),
         ({"messages": {}}, "messages: must be a list"),
+        ({"tags": "safety"}, "tags: must be a list of texts, not 'safety'"),
     ],
 )
 def test_a_bad_line_is_named(
@@ -295,6 +340,15 @@ def test_accuracy_on_held_out_comparisons(reward: Path, tmp_path: Path) -> None:
     assert (held_out["validation"]["comparisons"], held_out["validation"]["kept"]) == (6, 2)
     assert held_out["validation"]["random"] == 0.5
     assert "accuracy" not in held_out["test"]
+    # Beside the baselines: which is longer, and which is listed first, as all of these rankings are.
+    lengths = {key: len(ANSWERS[key // 10 + key % 10]) for key in scores}
+    longer = sum((lengths[i] > lengths[j]) + 0.5 * (lengths[i] == lengths[j]) for i, j in pairs) / 6
+    assert held_out["validation"]["longer_wins"] == pytest.approx(longer)
+    assert held_out["validation"]["first_wins"] == 1.0
+    parts = held_out["validation"]
+    assert sum(row["comparisons"] for row in parts["by_length"]) == 6
+    assert sum(row["accuracy"] * row["comparisons"] for row in parts["calibration"]) == pytest.approx(right)
+    assert parts["by_strength"] == []
 
 
 def test_the_command_line_takes_a_snapshot_alone(reward: Path, tmp_path: Path) -> None:

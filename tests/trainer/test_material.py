@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.batches import TOO_LONG, Edge, Exclusions, Group
+from trainer.groups import TOO_LONG, Edge, Exclusions, Group
 from trainer.material import Reader, material_read
 from trainer.runs import InputError
 

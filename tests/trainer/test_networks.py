@@ -9,22 +9,50 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    PhiConfig,
+    PreTrainedModel,
+)
 
-from tests.trainer.models import STORIES, TINY, VOCABULARY, tiny_llama
-from trainer.batches import Edge, Group, collate
+from tests.trainer.models import STORIES, TINY, VOCABULARY, saved, tiny_llama
+from trainer.batches import Tokens
+from trainer.batches import collate as collated
 from trainer.conversations import completion_ids, end_id, prompt_ids, tokenizer_load
+from trainer.groups import Edge, Group
 from trainer.losses import reward_loss
+from trainer.networks import _OWN_LOGITS as OWN_LOGITS
 from trainer.networks import (
     ModelError,
     completion_logprobs,
     context_length,
     model_save,
     policy_load,
+    prompts_share,
     reward_load,
     scores,
 )
+from trainer.networks import _head_suffices as head_suffices
 
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+ODD_HEADS = {
+    "capped": lambda: Gemma2Config(**SMALL, num_key_value_heads=1, head_dim=8, final_logit_softcapping=2.0),
+    "divided": lambda: GraniteConfig(**SMALL, logits_scaling=3.0),
+    "multiplied": lambda: CohereConfig(**SMALL, logit_scale=0.25),
+    "biased": lambda: PhiConfig(**SMALL),
+}
 PAD = 0
 GROUPS = [
     Group(1, [20, 21, 22], [[30, 31], [32, 33, PAD, 34, PAD], [35]], [Edge(0, 1, ">", 1.0)], 1.0),
@@ -45,6 +73,11 @@ def policy(folder: Path) -> PreTrainedModel:
 @pytest.fixture
 def reward(folder: Path) -> PreTrainedModel:
     return reward_load(str(folder))
+
+
+def collate(groups: list[Group], pad: int) -> Tokens:
+    """What a network reads, each completion in a row of its own."""
+    return collated(groups, pad, shared=False).tokens
 
 
 def rows_of(groups: list[Group]) -> list[tuple[list[int], list[int]]]:
@@ -118,17 +151,26 @@ def test_only_the_completion_adds_to_the_sum(policy: PreTrainedModel) -> None:
     assert counts.tolist() == [2, 3]
 
 
-def test_a_model_without_logits_to_keep_gives_the_same(folder: Path) -> None:
+@pytest.mark.parametrize("kind", sorted(ODD_HEADS))
+def test_logits_that_are_more_than_a_linear_layer(kind: str, tmp_path: Path) -> None:
+    """Scaled (Granite, Cohere) and capped (Gemma 2) logits, and a bias (Phi)."""
+    odd = saved(ODD_HEADS[kind], tmp_path)
+    policy = policy_load(str(odd))
+    found, _ = completion_logprobs(policy, collate(GROUPS, PAD))
+    close(found, [loop_logprob(policy, *row) for row in rows_of(GROUPS)])
+
+
+def test_a_policy_that_makes_its_logits_by_itself_gives_the_same(folder: Path) -> None:
+    """Its head adds something that no configuration tells of."""
     policy = policy_load(str(folder))
-    expected = completion_logprobs(policy, collate(GROUPS, PAD))[0]
-    forward = policy.forward
-
-    class Plain(type(policy)):  # type: ignore[misc]
-        def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> object:
-            return forward(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache)
-
-    policy.__class__ = Plain
-    torch.testing.assert_close(completion_logprobs(policy, collate(GROUPS, PAD))[0], expected, rtol=1e-6, atol=1e-6)
+    head = policy.get_output_embeddings()
+    head.register_forward_hook(lambda module, args, output: output * torch.linspace(0.5, 2, VOCABULARY))
+    policy.save_pretrained(folder)
+    assert not head_suffices(policy)
+    OWN_LOGITS.add(policy)
+    found, _ = completion_logprobs(policy, collate(GROUPS, PAD))
+    close(found, [loop_logprob(policy, *row) for row in rows_of(GROUPS)])
+    assert prompts_share(policy, "auto") is False
 
 
 def test_gradients_of_logprobs_equal_those_of_the_loop(policy: PreTrainedModel) -> None:
@@ -193,10 +235,9 @@ def test_training_a_reward_model_starts_near_ln_2(folder: Path) -> None:
         Group(number, [20, 21, number % 100 + 30], [[*row, 1] for row in rows], ranking, 1.0)
         for number, rows in enumerate(torch.randint(2, VOCABULARY, (60, 4, 8), generator=dice).tolist())
     ]
-    batch = collate(groups, PAD)
+    batch = collated(groups, PAD, shared=False)
     with torch.no_grad():
-        table = batch.per_group(scores(reward_load(str(folder)), batch))
-        loss = reward_loss(table, batch.wins, batch.ties, batch.present, batch.weight)
+        loss = reward_loss(scores(reward_load(str(folder)), batch.tokens), batch.edges, batch.weight)
     assert loss.item() == pytest.approx(math.log(2), abs=0.1)
 
 
@@ -216,6 +257,7 @@ def test_transformers_read_the_same_scores_from_a_saved_reward_model(folder: Pat
     prompt = prompt_ids(tokenizer, [{"role": "user", "content": "Hi"}])
     answers = [completion_ids(tokenizer, text, ended=True) for text in ("Hello!", "No", "What is it now?")]
     batch = collate([Group(1, prompt, answers, [], 1.0)], int(tokenizer.pad_token_id))
+    assert batch.attention_mask is not None
     with torch.no_grad():
         logits = plain(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).logits[:, 0]
     torch.testing.assert_close(logits, scores(reward, batch).detach(), rtol=1e-5, atol=1e-6)
@@ -248,7 +290,7 @@ def test_the_end_token_is_scored_and_learned_when_it_is_the_pad_too(kind: str, t
     answers = [completion_ids(tokenizer, text, ended=True) for text in ("Yes", "No, thank you")]
     group = Group(1, prompt_ids(tokenizer, [{"role": "user", "content": "Tea?"}]), answers, [], 1.0)
     batch = collate([group], int(tokenizer.pad_token_id))
-    assert batch.input_ids.gather(1, batch.last.unsqueeze(1)).squeeze(1).tolist() == [end_id(tokenizer)] * 2
+    assert batch.input_ids.flatten()[batch.last].tolist() == [end_id(tokenizer)] * 2
     close(scores(reward, batch), [loop_score(reward, *row) for row in rows_of([group])])
     sums, counts = completion_logprobs(policy, batch)
     close(sums, [loop_logprob(policy, *row) for row in rows_of([group])])

@@ -13,12 +13,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from tests.trainer.models import tiny_llama
 from tests.trainer.processes import STDIN, Moment, command_line, run
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from trainer.batches import collate, groups_from
+from trainer.batches import collate
+from trainer.groups import groups_from
+from trainer.heads import reading_of
 from trainer.networks import reward_load, scores
 from trainer.records import checkpoint_newest
 from trainer.snapshots import snapshot_read
 
-OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_batch": 2, "learning_rate": 0.003, "checkpoint_every": 2}
+OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_tokens": 200, "learning_rate": 0.003, "checkpoint_every": 2}
 RESULTS = ("model/model.safetensors", "events.jsonl", "report.json", "config.json")
 
 
@@ -133,6 +135,7 @@ def test_the_report_counts_what_was_used(undisturbed: Path) -> None:
     assert train["comparisons"]["kept"] == 12
     assert counts["held_out"]["split"] == "validation"
     assert counts["held_out"]["groups"] == 4
+    assert train["groups_left_out"] == 0
 
 
 def test_the_report_measures_beside_baselines(undisturbed: Path) -> None:
@@ -144,37 +147,50 @@ def test_the_report_measures_beside_baselines(undisturbed: Path) -> None:
     assert 0 <= metrics["longer_wins"] <= 1
     assert metrics["accuracy"] == events(undisturbed, "eval")[-1]["values"]["accuracy"]
     assert metrics["accuracy_before"] == events(undisturbed, "eval")[0]["values"]["accuracy"]
+    parts = report(undisturbed)["breakdown"]
+    assert {"by_strength", "by_group", "by_length", "by_preferred_length", "calibration"} <= set(parts)
+    for name in ("by_length", "by_preferred_length", "calibration"):
+        assert sum(row["comparisons"] for row in parts[name]) == 13, name
 
 
 def test_the_model_loads_and_gives_the_same_scores(place: Path, undisturbed: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(undisturbed / "model")
     snapshot = snapshot_read(place / "snapshot")
     groups, _ = groups_from(snapshot, tokenizer, split="validation", max_length=512)
-    batch = collate(groups, tokenizer.pad_token_id)
-    ours = scores(reward_load(str(undisturbed / "model")), batch)
+    tokens = collate(groups, tokenizer.pad_token_id, shared=False).tokens
+    ours = scores(reward_load(str(undisturbed / "model")), tokens)
     theirs = AutoModelForSequenceClassification.from_pretrained(undisturbed / "model")
+    assert tokens.attention_mask is not None
     with torch.no_grad():
-        logits = theirs(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).logits.squeeze(1)
-    assert torch.allclose(ours, logits, atol=1e-5)
+        logits = theirs(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask.long()).logits.squeeze(1)
+    assert torch.allclose(ours, logits - reading_of(theirs.config).shift[0], atol=1e-5)
     assert tokenizer.chat_template
 
 
-@pytest.mark.parametrize("micro_batch", [2, 8])
-def test_accumulation_changes_nothing(place: Path, tmp_path: Path, micro_batch: int) -> None:
-    for name, size in (("one", 1), ("several", micro_batch)):
-        assert run(line(place, tmp_path / name, prompts_per_step=8, micro_batch=size, max_grad_norm=0)) == 0
-    one, several = weights(tmp_path / "one"), weights(tmp_path / "several")
-    for name, tensor in one.items():
-        assert torch.allclose(tensor, several[name], atol=2e-5), name
-    for left, right in zip(events(tmp_path / "one", "train"), events(tmp_path / "several", "train"), strict=True):
+@pytest.mark.parametrize("changed", [{"micro_tokens": 100}, {"share_prompts": "never"}], ids=str)
+def test_how_a_step_is_divided_and_laid_out_changes_nothing(
+    place: Path, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """One prompt of eight at a time, or each completion in a row of its own."""
+    for name, options in (("whole", {}), ("divided", changed)):
+        given = {"prompts_per_step": 8, "micro_tokens": 10_000, "max_grad_norm": 0} | options
+        assert run(line(place, tmp_path / name, **given)) == 0
+    whole, divided = weights(tmp_path / "whole"), weights(tmp_path / "divided")
+    for name, tensor in whole.items():
+        assert torch.allclose(tensor, divided[name], atol=2e-5), name
+    for left, right in zip(events(tmp_path / "whole", "train"), events(tmp_path / "divided", "train"), strict=True):
+        left["values"].pop("tokens"), right["values"].pop("tokens")
         assert left["values"] == pytest.approx(right["values"], rel=1e-4)
 
 
-def test_it_learns_a_dozen_rankings_by_heart(place: Path, tmp_path: Path) -> None:
-    options = {"epochs": 40, "prompts_per_step": 11, "micro_batch": 11, "learning_rate": 0.01, "checkpoint_every": 99}
-    assert run(line(place, tmp_path, **options)) == 0
-    steps = [event["values"] for event in events(tmp_path, "train")]
-    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=0.2)
+@pytest.mark.learning
+def test_it_learns_sixteen_rankings_by_heart(place: Path, tmp_path: Path) -> None:
+    snapshot_make(tmp_path / "snapshot", train=17, held_out=0)
+    options = {"epochs": 40, "prompts_per_step": 16, "learning_rate": 0.01, "checkpoint_every": 99}
+    assert run(line(place, tmp_path / "run", snapshot=tmp_path / "snapshot", **options)) == 0
+    steps = [event["values"] for event in events(tmp_path / "run", "train")]
+    assert report(tmp_path / "run")["counts"]["train"]["groups"] == 16
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=0.1)
     assert steps[-1]["accuracy"] == 1.0
     assert steps[-1]["loss"] < 0.1
 
@@ -199,6 +215,7 @@ def test_without_held_out_prompts_it_says_so(place: Path, tmp_path: Path) -> Non
     assert report(tmp_path / "run")["counts"]["held_out"] is None
     assert events(tmp_path / "run", "eval") == []
     assert set(report(tmp_path / "run")["metrics"]) == {"train_loss", "train_accuracy"}
+    assert report(tmp_path / "run")["breakdown"] == {}
 
 
 def test_another_snapshot_under_the_same_name_is_refused(place: Path, tmp_path: Path) -> None:

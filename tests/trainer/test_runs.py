@@ -113,6 +113,26 @@ def test_the_request_is_compared_apart_from_what_it_came_to(tmp_path: Path) -> N
         folder.config_write(request(), OPTIONS, resolved={"device": "cpu"})
 
 
+def test_the_request_can_be_read_back(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.config_write(request(), OPTIONS, resolved={"device": "cpu"})
+        assert folder.request["model"] == "base"
+        assert folder.request["options"]["seed"] == 3
+        assert "resolved" not in folder.request
+        assert folder.resolved == {"device": "cpu"}
+
+
+def test_what_several_processes_agree_on_stands_for_what_one_heard(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.stop_check(asked=False)
+        with pytest.raises(StoppedError):
+            folder.stop_check(asked=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        folder.stop_check(asked=False)
+        with pytest.raises(StoppedError):
+            folder.stop_check()
+
+
 def test_a_report_finishes_the_run(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         assert not folder.finished

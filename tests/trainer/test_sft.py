@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.trainer.models import tiny_gpt2, tiny_llama
 from tests.trainer.processes import Moment, command_line, run
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from trainer.batches import answers_from, collate
+from trainer.batches import collate
 from trainer.conversations import tokenizer_load
+from trainer.groups import answers_from
 from trainer.snapshots import snapshot_read
 
-OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_batch": 2, "learning_rate": 0.003, "checkpoint_every": 2}
+OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_tokens": 200, "learning_rate": 0.003, "checkpoint_every": 2}
 RESULTS = ("model/model.safetensors", "events.jsonl", "report.json", "config.json")
 
 
@@ -76,23 +77,23 @@ def test_the_held_out_loss_is_a_mean_over_tokens(place: Path, undisturbed: Path)
     assert report(undisturbed)["metrics"]["loss"] == pytest.approx(total / tokens, rel=1e-4)
 
 
-@pytest.mark.parametrize("micro_batch", [2, 8])
-def test_accumulation_changes_nothing(place: Path, tmp_path: Path, micro_batch: int) -> None:
-    for name, size in (("one", 1), ("several", micro_batch)):
-        assert run(line(place, tmp_path / name, prompts_per_step=8, micro_batch=size, epochs=1)) == 0
-    for left, right in zip(events(tmp_path / "one", "train"), events(tmp_path / "several", "train"), strict=True):
+@pytest.mark.parametrize("other", [{"micro_tokens": 150}, {"micro_tokens": 150, "share_prompts": "never"}], ids=str)
+def test_accumulation_and_layout_change_nothing(place: Path, tmp_path: Path, other: dict[str, Any]) -> None:
+    for name, given in (("whole", {"micro_tokens": 9999}), ("several", other)):
+        assert run(line(place, tmp_path / name, prompts_per_step=8, epochs=1, **given)) == 0
+    for left, right in zip(events(tmp_path / "whole", "train"), events(tmp_path / "several", "train"), strict=True):
         assert left["values"] == pytest.approx(right["values"], rel=1e-4)
 
 
 def test_every_token_of_both_kinds_of_answers_is_used_once(place: Path, tmp_path: Path) -> None:
-    given = {"prompts_per_step": 12, "micro_batch": 5, "epochs": 1, "answers": "both"}
+    given = {"prompts_per_step": 12, "micro_tokens": 300, "epochs": 1, "answers": "both"}
     assert run(line(place, tmp_path, **given)) == 0
     tokenizer = tokenizer_load(str(place / "model"))
     snapshot = snapshot_read(place / "snapshot")
     groups, _ = answers_from(snapshot, tokenizer, split="train", max_length=512, answers="both")
     assert report(tmp_path)["counts"]["train"]["groups"] == len(groups) > 12
     tokens = sum(event["values"]["tokens"] for event in events(tmp_path, "train"))
-    assert tokens == int(collate(groups, 0).completion_mask.sum())
+    assert tokens == int(collate(groups, 0, shared=False).tokens.counts.sum())
 
 
 def test_a_model_with_dropout_is_trained_without(tmp_path: Path, place: Path) -> None:

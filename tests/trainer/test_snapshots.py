@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from trainer.records import MANIFEST, TABLES, Digest, Manifest
@@ -25,13 +27,14 @@ def rows() -> Rows:
     ]
     comparison = {"comparison": "c1", "task": 4, "prompt": 1, "annotator": "a", "group": "training", "protocol": 2}
     comparison |= {"completions": [10, 11, 12], "edges": edges, "ranking": [[0], [1, 2]], "weight": 1.0}
+    comparison |= {"rationale": "B is rude ☃", "shown": [12, 10, 11]}
     rating = {"comparison": "c1", "prompt": 1, "completion": 10, "annotator": "a", "likert": None, "likert_points": 7}
     prompt = {"prompt": 1, "messages": [{"role": "user", "content": "Hi"}], "split": "train", "source": "web"}
     return {
         "prompts": [prompt | {"language": "en", "tags": ["short", "first"]}],
         "completions": completions,
         "comparisons": [comparison],
-        "ratings": [rating | {"answers": '{"harmful":"no"}'}],
+        "ratings": [rating | {"answers": '{"harmful":"no"}', "protocol": 2}],
         "demonstrations": [{"demonstration": 7, "prompt": 1, "annotator": "a", "group": "training", "text": "Hello"}],
     }
 
@@ -121,8 +124,6 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 def reseal(folder: Path, **changes: Any) -> None:
     """Change a manifest the way somebody would who wants it to pass."""
-    from hashlib import sha256
-
     manifest = json.loads((folder / MANIFEST).read_text()) | changes
     content = json.dumps(manifest).encode()
     (folder / MANIFEST).write_bytes(content)
@@ -134,6 +135,54 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     reseal(tmp_path / "s", schema_version=99)
     with pytest.raises(SnapshotError, match="schema version 99"):
         snapshot_read(tmp_path / "s")
+
+
+FIRST_VERSION_DIGEST = "9759fe078dd4c6a42aa9082c20ea2c83a66406ad0bc613111f872738e5069444"
+"""Of the small snapshot, as the program wrote it when version 1 was the newest."""
+
+
+def make_first_version(folder: Path) -> None:
+    """Make a folder what it would have been when version 1 was the newest."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    for table, columns in (("comparisons", ["rationale", "shown"]), ("ratings", ["protocol"])):
+        path = folder / f"{table}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(columns), path)
+        files[path.name] |= {"sha256": sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
+    reseal(folder, schema_version=1, digest=FIRST_VERSION_DIGEST, files=files)
+
+
+def test_snapshots_of_the_first_version_are_read_and_verified(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    make_first_version(tmp_path / "s")
+    snapshot = snapshot_read(tmp_path / "s")
+    assert snapshot.comparisons == [rows()["comparisons"][0] | {"rationale": "", "shown": []}]
+    assert snapshot.ratings == [rows()["ratings"][0] | {"protocol": 0}]
+    assert snapshot.prompts == {1: rows()["prompts"][0]}
+    assert snapshot.manifest["schema_version"] == 1
+
+
+def test_a_digest_of_the_first_version_does_not_pass_for_one_of_the_second(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    reseal(tmp_path / "s", digest=FIRST_VERSION_DIGEST)
+    with pytest.raises(SnapshotError, match="another digest"):
+        snapshot_read(tmp_path / "s")
+
+
+def test_a_folder_without_the_columns_of_its_version_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    make_first_version(tmp_path / "s")
+    reseal(tmp_path / "s", schema_version=2)
+    with pytest.raises(SnapshotError, match=r"comparisons\.parquet has other columns"):
+        snapshot_read(tmp_path / "s")
+
+
+def test_rows_without_what_a_later_version_added_have_it_empty(tmp_path: Path) -> None:
+    tables = rows()
+    for name in ("rationale", "shown"):
+        del tables["comparisons"][0][name]
+    manifest = write(tmp_path / "s", tables)
+    assert manifest["schema_version"] == 2
+    assert snapshot_read(tmp_path / "s").comparisons == [tables["comparisons"][0] | {"rationale": "", "shown": []}]
 
 
 def test_a_digest_of_other_rows_is_refused(tmp_path: Path) -> None:
@@ -161,8 +210,11 @@ def broken(table: str, **changes: Any) -> Rows:
         (broken("completions", extra=1), "its columns are not those of the table: extra"),
         (broken("completions", text=5), "Rows 1 to 3 of completions"),
         (broken("comparisons", completions=[10, 11, 99]), "completion 99 is none of prompt 1"),
-        (broken("comparisons", completions=[10, 11]), "Row 1 of comparisons: an edge stands between 1 and 2"),
+        (broken("comparisons", completions=[10, 11], shown=[]), "Row 1 of comparisons: an edge stands between 1 and 2"),
         (broken("comparisons", weight=float("nan")), "Rows 1 to 1 of comparisons"),
+        (broken("comparisons", rationale=None), "rationale is missing"),
+        (broken("comparisons", shown=[12, 99]), "Row 1 of comparisons: what was shown is not some"),
+        (broken("comparisons", shown=[12, 12]), "Row 1 of comparisons: what was shown is not some"),
         (broken("ratings", completion=99), "completion 99"),
         (broken("demonstrations", text=None), "text is missing"),
         ({"prompt": []}, "no table prompt"),

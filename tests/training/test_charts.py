@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelapp.training.charts import HEIGHT, POINTS, WIDTH, chart_make, smoothed, thinned
+from labelapp.training.charts import HEIGHT, POINTS, WIDTH, chart_make, path_make, smoothed, thinned
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -64,6 +64,14 @@ def test_marks_stand_at_round_numbers() -> None:
     assert chart is not None
     assert [tick.label for tick in chart.y_ticks] == ["0.4", "0.5", "0.6"]
     assert [tick.label for tick in chart.x_ticks] == ["20", "40", "60", "80"]
+
+
+def test_one_thing_against_another_keeps_the_order_of_the_steps() -> None:
+    chart = path_make("Reward against KL", "KL", [(0.0, 0.0), (2.0, 1.0), (1.0, 2.0)])
+    assert chart is not None
+    places = [tuple(map(float, place.split(","))) for place in chart.line.split()]
+    assert [x for x, _ in places] == [chart.left, chart.right, (chart.left + chart.right) / 2]
+    assert path_make("Reward against KL", "KL", [(0.0, 0.0)]) is None
 
 
 @given(st.lists(finite, min_size=1, max_size=700))

@@ -4,10 +4,20 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from labelapp.models import Job, ModelVersion, Project, Run, RunEvent
 from labelapp.training.charts import POINTS
-from labelapp.training.selectors import flat, lineage_of, run_version, run_view, seconds_left, time_words
+from labelapp.training.selectors import (
+    flat,
+    lineage_of,
+    options_ordered,
+    points_of,
+    run_version,
+    run_view,
+    seconds_left,
+    time_words,
+)
 from tests.factories import run_make
 
 
@@ -102,3 +112,57 @@ def test_the_lineage_goes_back_to_the_base(project: Project) -> None:
             ModelVersion.objects.create(project=project, name=name, kind=name, parent=models[-1] if models else None)
         )
     assert [model.name for model in lineage_of(models[-1])] == ["sft", "base"]
+
+
+def test_reward_stands_against_distance_on_held_out_prompts(run: Run) -> None:
+    for step in (0, 5, 10):
+        values = {"kl": step / 5, "reward": step / 10, "margin": 9.0}
+        RunEvent.objects.create(run=run, kind="eval", step=step, values=values)
+    chart = run_view(run).charts[-1]
+    assert chart.name == "Reward against KL"
+    assert chart.across == "KL from the reference, in nats, on held-out prompts"
+    assert chart.summary == "From 0 at 0 to 1 at 2."
+    assert len(chart.dots) == 3
+
+
+def test_with_few_evaluations_the_margin_in_training_is_drawn(run: Run) -> None:
+    for step in range(1, 51):
+        values = {"kl": step / 10, "margin": step / 100}
+        RunEvent.objects.create(run=run, kind="train", step=step, values=values)
+    RunEvent.objects.create(run=run, kind="eval", step=50, values={"kl": 5.0, "margin": 0.5})
+    chart = run_view(run).charts[-1]
+    assert (chart.name, chart.across.endswith("in training, smoothed")) == ("Margin against KL", True)
+    assert len(chart.line.split()) == 50
+    assert len(chart.dots) == 1
+
+
+def test_what_few_people_ask_for_stands_apart(run: Run) -> None:
+    RunEvent.objects.create(run=run, kind="train", step=1, values={"loss": 1.0, "grad_norm": 2.0})
+    view = run_view(run)
+    assert ([chart.name for chart in view.charts], [chart.name for chart in view.further]) == (
+        ["Loss"],
+        ["Norm of the gradient"],
+    )
+
+
+def test_points_of_several_runs_come_in_two_queries(
+    run: Run, project: Project, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    other = run_make(project, "Other")
+    log(run, 900)
+    log(other, 3)
+    with django_assert_num_queries(2):
+        points = points_of([run.pk, other.pk])
+    assert [step for step, _ in points[other.pk]["loss"]] == [1, 2, 3]
+    assert [step for step, _ in points[run.pk]["loss"]] == list(range(3, 901, 3))
+    assert points[run.pk]["loss"][0][1] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_options_stand_in_the_trainers_order(project: Project) -> None:
+    run = run_make(project, "Ordered", options={"ties": "drop", "gone": 1, "seed": 0, "epochs": 2})
+    assert list(options_ordered(run)) == ["epochs", "seed", "ties", "gone"]
+
+
+def test_texts_are_listed_and_intervals_are_spanned() -> None:
+    assert flat({"heads": ["a", "b"], "span": [0.1, 0.2]}) == [("heads", "a, b"), ("span", "0.1 to 0.2")]
+    assert flat({"on": True, "off": False}) == [("on", "yes"), ("off", "no")]

@@ -1,28 +1,28 @@
 """Pages of runs and models. lena labels, rita reviews, omar administers, stan is a stranger."""
 
+import io
 import re
+import shlex
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
+from html import unescape
+from pathlib import Path
 
 import pytest
 from django.test import Client
 
-from labelapp.models import Job, ModelVersion, Project, Run, RunEvent, RunKind, Snapshot, User
-from labelapp.training.forms import RunForm
-from tests.factories import run_make
+from labelapp.models import Job, ModelVersion, Project, Run, RunEvent, Snapshot, User
+from tests.factories import folder_make, run_make
 from tests.query_counts import query_count
+from tests.training.reports import report_make
+from tests.training.test_run_form import form_of
+from tests.training.weights import weights_write
 
 ClientOf = Callable[[User], Client]
 RUNS = "/projects/garden-helper/runs/"
 MODELS = "/projects/garden-helper/models/"
-
-
-def form_of(run: Run, **fields: object) -> dict[str, object]:
-    """The form of a new run, as the browser sends it when only the name is filled in."""
-    form = RunForm(project=run.project, kind=RunKind.REWARD)
-    options = {field.name: field.value() for field in [*form.first_options, *form.more_options]}
-    return {**options, "name": "Second", "snapshot": run.snapshot_id, "start": run.start_id, **fields}
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def change(run: Run, **fields: object) -> None:
     Job.objects.filter(pk=run.job_id).update(**fields)
 
 
-@pytest.mark.parametrize("address", ["", "new/", "{pk}/", "{pk}/progress/"])
+@pytest.mark.parametrize("address", ["", "new/", "new/suggested/", "compare/", "{pk}/", "{pk}/progress/"])
 def test_pages_of_runs_answer_each_of_the_cast(
     client_of: ClientOf, training: Run, lena: User, rita: User, omar: User, stan: User, address: str
 ) -> None:
     url = RUNS + address.format(pk=training.pk)
     answers = [client_of(person).get(url).status_code for person in (stan, lena, rita, omar)]
-    assert answers == [404, 403, 403 if address == "new/" else 200, 200]
+    assert answers == [404, 403, 403 if address.startswith("new/") else 200, 200]
 
 
 @pytest.mark.parametrize("address", ["", "{pk}/"])
@@ -82,59 +82,6 @@ def test_a_run_of_another_project_is_not_there(client_of: ClientOf, training: Ru
     other = run_make(Project.objects.create(name="Elsewhere", slug="elsewhere"))
     assert client_of(omar).get(f"{RUNS}{other.pk}/").status_code == 404
     assert client_of(omar).get(f"{MODELS}{other.start_id}/").status_code == 404
-
-
-def test_the_form_starts_a_run(client_of: ClientOf, training: Run, omar: User) -> None:
-    fields = form_of(training, epochs="3", learning_rate="2e-5", ties="soft")
-    response = client_of(omar).post(f"{RUNS}new/?kind=reward", fields)
-    made = Run.objects.get(name="Second")
-    assert response["Location"] == f"{RUNS}{made.pk}/"
-    assert (made.options["epochs"], made.options["learning_rate"], made.options["ties"]) == (3, 2e-5, "soft")
-    assert made.created_by == omar
-
-
-def test_an_option_left_empty_has_its_default(client_of: ClientOf, training: Run, omar: User) -> None:
-    client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, epochs="", seed=""))
-    assert Run.objects.get(name="Second").options["epochs"] == 1
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("epochs", "0", "It must be at least 1, not 0."),
-        ("epochs", "two", "It must be a whole number, not &#x27;two&#x27;."),
-        ("learning_rate", "nan", "It must be a number, not &#x27;nan&#x27;."),
-        ("schedule", "steep", "It must be one of cosine, linear, constant, not &#x27;steep&#x27;."),
-        ("name", "Rewards", "There is a run called “Rewards” already. Choose another name."),
-        ("snapshot", "0", "Select a valid choice."),
-    ],
-)
-def test_a_bad_field_says_what_is_wrong(
-    client_of: ClientOf, training: Run, omar: User, field: str, value: str, message: str
-) -> None:
-    response = client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, **{field: value}))
-    assert response.status_code == 422
-    html = response.content.decode()
-    assert message in html
-    assert f'aria-describedby="id_{field}_' in html
-    assert Run.objects.count() == 1
-
-
-def test_an_error_under_more_options_does_not_hide(client_of: ClientOf, training: Run, omar: User) -> None:
-    closed = client_of(omar).get(f"{RUNS}new/?kind=reward").content.decode()
-    assert '<details class="fold">' in closed
-    html = client_of(omar).post(f"{RUNS}new/?kind=reward", form_of(training, warmup="7")).content.decode()
-    assert '<details class="fold" open>' in html
-
-
-@pytest.mark.parametrize("kind", RunKind.values)
-def test_each_kind_has_its_form(client_of: ClientOf, training: Run, omar: User, kind: str) -> None:
-    html = client_of(omar).get(f"{RUNS}new/?kind={kind}").content.decode()
-    assert f'href="?kind={kind}" aria-current="page"' in html
-    assert ('name="reference"' in html) == (kind == "preference")
-    assert 'name="learning_rate"' in html
-    assert 'value="base"' not in html
-    assert ">base</option>" in html
 
 
 def test_an_unknown_kind_is_not_there(client_of: ClientOf, omar: User) -> None:
@@ -211,7 +158,7 @@ def test_a_model_shows_where_it_came_from(
     )
     Run.objects.filter(pk=running.pk).update(result=made, report={"metrics": {"accuracy": 0.75}})
     html = client_of(rita).get(f"{MODELS}{made.pk}/").content.decode()
-    for words in (f"{MODELS}{base.pk}/", f"{RUNS}{running.pk}/", str(snapshot), "0.75", "learning rate"):
+    for words in (f"{MODELS}{base.pk}/", f"{RUNS}{running.pk}/", str(snapshot), "75.0 %", "learning rate"):
         assert words in html
     parent = client_of(rita).get(f"{MODELS}{base.pk}/").content.decode()
     assert f'href="{MODELS}{made.pk}/"' in parent
@@ -239,3 +186,64 @@ def test_an_empty_project_says_what_to_do(client_of: ClientOf, project: Project,
     assert "No runs yet" in client_of(omar).get(RUNS).content.decode()
     assert "No models yet" in client_of(omar).get(MODELS).content.decode()
     assert client_of(omar).get(f"{RUNS}new/").status_code == 200
+
+
+def test_a_report_is_downloaded_once_there_is_one(client_of: ClientOf, running: Run, rita: User) -> None:
+    url = f"{RUNS}{running.pk}/report.json"
+    assert client_of(rita).get(url).status_code == 404
+    Run.objects.filter(pk=running.pk).update(report=report_make())
+    response = client_of(rita).get(url)
+    assert response.json() == report_make()
+    assert response["Content-Disposition"] == 'attachment; filename="Rewards-report.json"'
+
+
+def test_a_run_that_ended_shows_its_report(client_of: ClientOf, running: Run, rita: User) -> None:
+    Run.objects.filter(pk=running.pk).update(report=report_make())
+    html = client_of(rita).get(f"{RUNS}{running.pk}/").content.decode()
+    for words in ("The longer one wins", "68.4 to 73.8 %", "By strength of the preference", "6 left out: too long"):
+        assert words in html
+    assert "3 prompts lost their oldest turns" in html
+    assert "style=" not in html
+
+
+def test_a_run_says_how_to_do_it_again(client_of: ClientOf, training: Run, rita: User) -> None:
+    html = unescape(client_of(rita).get(f"{RUNS}{training.pk}/").content.decode())
+    command = shlex.split(html[html.index("python -m trainer") : html.index("</pre>")].replace("\\\n", " "))
+    assert command[:4] == ["python", "-m", "trainer", "reward"]
+    assert command[command.index("--epochs") + 1] == "2"
+    assert command[command.index("--model") + 1] == "base"
+    assert "--ties" not in command
+
+
+def test_options_that_the_trainer_has_not_any_more_have_no_command(
+    client_of: ClientOf, training: Run, rita: User
+) -> None:
+    old = run_make(training.project, "Old", options={"micro_batch": 4})
+    html = client_of(rita).get(f"{RUNS}{old.pk}/").content.decode()
+    assert "micro batch" in html
+    assert "Do it again" not in html
+
+
+def test_a_model_that_was_made_here_can_be_taken_home(
+    client_of: ClientOf, training: Run, base: ModelVersion, rita: User, omar: User
+) -> None:
+    files = {"README.md": "# Pears", "config.json": "{}"}
+    model = ModelVersion.objects.create(
+        project=base.project, name="kept", kind="reward", state="ready", weights=folder_make(base.project, files)
+    )
+    card = client_of(rita).get(f"{MODELS}{model.pk}/card.md")
+    assert card.content == b"# Pears"
+    assert client_of(rita).get(f"{MODELS}{model.pk}/files.tar").status_code == 403
+    content = b"".join(client_of(omar).get(f"{MODELS}{model.pk}/files.tar"))
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        assert archive.getnames() == ["weights/README.md", "weights/config.json"]
+    page = client_of(omar).get(f"{MODELS}{model.pk}/").content.decode()
+    assert f"{MODELS}{model.pk}/card.md" in page
+    for address in ("card.md", "files.tar"):
+        assert client_of(omar).get(f"{MODELS}{base.pk}/{address}").status_code == 404
+        assert address not in client_of(omar).get(f"{MODELS}{base.pk}/").content.decode()
+
+
+def test_a_model_says_how_large_it_is(client_of: ClientOf, base: ModelVersion, rita: User) -> None:
+    weights_write(Path(base.location) / "model.safetensors", {"w": (1200, 1000)})
+    assert "<dd>1.2 million</dd>" in client_of(rita).get(f"{MODELS}{base.pk}/").content.decode()
