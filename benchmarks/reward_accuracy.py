@@ -26,13 +26,13 @@ import torch
 
 from benchmarks.rig.preferences import DATA, SETS, Judged, snapshot_of
 from trainer.__main__ import main as train
-from trainer.batches import Feed
-from trainer.conversations import tokenizer_load
-from trainer.groups import Group, groups_from
-from trainer.metrics import accuracy_report
-from trainer.networks import prompts_share, reward_load, scores
-from trainer.snapshots import snapshot_read
-from trainer.training import rows_split
+from trainer.data.batches import Feed
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import Group, groups_from
+from trainer.data.snapshots import snapshot_read
+from trainer.loop.training import rows_split
+from trainer.models.networks import prompts_share, reward_load, scores
+from trainer.reports.metrics import accuracy_report
 
 STORIES = DATA.parent / "models" / "stories260K"
 VARIANTS: dict[str, dict[str, str]] = {

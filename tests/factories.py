@@ -32,7 +32,7 @@ from labelapp.models import (
     Snapshot,
     User,
 )
-from trainer.snapshots import snapshot_write
+from trainer.data.snapshots import snapshot_write
 
 
 def protocol_make(project: Project, **fields: Any) -> Protocol:

@@ -17,11 +17,11 @@ from types import ModuleType
 from typing import Any, cast
 
 from trainer.config import OPTIONS, Options, TrainingOptions, option_fields, options_read
-from trainer.disk import disk_watched
 from trainer.fields import OptionsError
+from trainer.loop.disk import disk_watched
+from trainer.loop.trackers import tracker_check
 from trainer.records import Request
 from trainer.runs import LOCK_WAIT, CommandError, InputError, RunFolder, say
-from trainer.trackers import tracker_check
 
 # Threads that wait for each other spin; on a machine with other work to do they would spend more time so than working.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -97,7 +97,7 @@ def _processes(options: Options) -> Iterator[Callable[[], object]]:
         return
     if not isinstance(options, TrainingOptions):
         raise InputError(f"{options.command} runs in one process. Start it without torchrun or accelerate launch.")
-    distributed = importlib.import_module("trainer.distributed")
+    distributed = importlib.import_module("trainer.loop.distributed")
     with distributed.joined():
         yield lambda: distributed.exchange(None)
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.batches import Batch
 from trainer.config import RewardOptions
-from trainer.groups import Group
-from trainer.heads import LIKERT, QUESTION, QUESTION_MARK, Reading, answer_targets, likert_targets
+from trainer.data.batches import Batch
+from trainer.data.groups import Group
 from trainer.losses import answer_loss, margins_of, plackett_luce_loss, prompt_mean, ranked_weights, rating_loss
 from trainer.losses import reward_loss as bradley_terry_loss
+from trainer.models.heads import LIKERT, QUESTION, QUESTION_MARK, Reading, answer_targets, likert_targets
 from trainer.runs import InputError
 
 MAIN, RATINGS, QUESTIONS = "comparisons", "likert", "questions"

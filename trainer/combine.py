@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.completions import completions_of, item_of, together
 from trainer.config import CombineOptions, Options
-from trainer.conversations import ConversationError
+from trainer.data.completions import completions_of, item_of, together
+from trainer.data.conversations import ConversationError
+from trainer.data.groups import Group
+from trainer.data.snapshots import Snapshot, snapshot_read
 from trainer.durable import folder_aside, json_write
-from trainer.groups import Group
-from trainer.optimization import device_resolve, dtype_resolve, precision
+from trainer.loop.optimization import device_resolve, dtype_resolve, precision
+from trainer.models.scorers import SCORER, Combination, Member, Recipe, Scale, folder_digest, recipe_json, scorer_load
 from trainer.records import MODEL, Request
 from trainer.runs import InputError, RunFolder, say
-from trainer.scorers import SCORER, Combination, Member, Recipe, Scale, folder_digest, recipe_json, scorer_load
-from trainer.snapshots import Snapshot, snapshot_read
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 

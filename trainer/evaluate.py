@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer import judging
-from trainer.batches import Batch, Feed
-from trainer.completions import Item, item_of, together
 from trainer.config import EvaluateOptions, Options
-from trainer.conversations import ConversationError, Tokenizer, tokenizer_load
-from trainer.groups import Group, groups_from
-from trainer.inputs import completions_read, file_digest, unchanged_check
-from trainer.material import HELD_OUT
-from trainer.metrics import accuracy_breakdown, accuracy_report
-from trainer.networks import completion_logprobs, context_length, policy_load, prompts_share
-from trainer.optimization import device_resolve, dtype_resolve, precision
+from trainer.critiques import judging
+from trainer.data.batches import Batch, Feed
+from trainer.data.completions import Item, item_of, together
+from trainer.data.conversations import ConversationError, Tokenizer, tokenizer_load
+from trainer.data.groups import Group, groups_from
+from trainer.data.inputs import completions_read, file_digest, unchanged_check
+from trainer.data.snapshots import snapshot_read
+from trainer.loop.material import HELD_OUT
+from trainer.loop.optimization import device_resolve, dtype_resolve, precision
+from trainer.models.networks import completion_logprobs, context_length, policy_load, prompts_share
+from trainer.models.scorers import DISAGREEMENT, SCORE, scorer_load
 from trainer.records import CompletionLine, EventLine, Request, ScoreLine, canonical
+from trainer.reports.metrics import accuracy_breakdown, accuracy_report
 from trainer.runs import CommandError, InputError, RunFolder, say
-from trainer.scorers import DISAGREEMENT, SCORE, scorer_load
-from trainer.snapshots import snapshot_read
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.batches import Batch
 from trainer.config import PreferenceOptions, beta_of
-from trainer.groups import Group
+from trainer.data.batches import Batch
+from trainer.data.groups import Group
+from trainer.data.labels import DESIRABLE, UNDESIRABLE
 from trainer.kto import Labels
-from trainer.labels import DESIRABLE, UNDESIRABLE
+from trainer.loop.steps import Objective
+from trainer.loop.training import agreement
 from trainer.losses import LIST_LOSSES, REFERENCE_FREE, implicit_rewards, kto_loss, preference_loss
-from trainer.steps import Objective
-from trainer.training import agreement
 
 PRO_LIKELIHOOD = 0.05
 """PRO adds the likelihood of the best by this times (K − 1)² (Song et al. 2024, section 3.3)."""
@@ -64,7 +64,7 @@ class Goal:
 
     @torch.no_grad()
     def measured(self, said: Said, groups: Sequence[Group], batch: Batch) -> dict[str, Tensor]:
-        """Sums to add up over batches, see `trainer.training.shares`.
+        """Sums to add up over batches, see `trainer.loop.training.shares`.
 
         chosen_reward, rejected_reward: implicit rewards (see `losses.implicit_rewards`) of what is preferred and of
         what it is preferred to, a mean over prompts by weight; margin: their difference. chosen_logp, rejected_logp,

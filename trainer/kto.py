@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from trainer.config import PreferenceOptions
-from trainer.conversations import Tokenizer
-from trainer.groups import PREFERRED, Edge, Exclusions, Group, groups_from
-from trainer.labels import DESIRABLE, UNDESIRABLE, Label, desirability, rated_from
+from trainer.data.conversations import Tokenizer
+from trainer.data.groups import PREFERRED, Edge, Exclusions, Group, groups_from
+from trainer.data.labels import DESIRABLE, UNDESIRABLE, Label, desirability, rated_from
+from trainer.data.snapshots import Snapshot
+from trainer.loop.training import epoch_order
 from trainer.runs import say
-from trainer.snapshots import Snapshot
-from trainer.training import epoch_order
 
 BALANCE = (1.0, 4 / 3)
 """What λ_D·n_D / (λ_U·n_U) should be (Ethayarajh et al. 2024, section 4.1)."""

@@ -17,24 +17,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.adapters import adapters_add
-from trainer.batches import Batch, Feed
 from trainer.config import Options, PreferenceOptions
+from trainer.data.batches import Batch, Feed
+from trainer.data.groups import Exclusions, Group, groups_from
 from trainer.goals import Goal, Said
-from trainer.groups import Exclusions, Group, groups_from
 from trainer.kto import Labels, Pairs, balance_say, labeled_from, pairs_make
+from trainer.loop import distributed
+from trainer.loop.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
+from trainer.loop.optimization import optimizer_build
+from trainer.loop.references import References, references_make
+from trainer.loop.steps import Objective, Portion
+from trainer.loop.training import Training, judged_report, rows_split, shares
 from trainer.losses import EDGE_LOSSES, kto_baseline
-from trainer.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
-from trainer.metrics import accuracy_breakdown
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.optimization import optimizer_build
+from trainer.models.adapters import adapters_add
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.records import MODEL, Request
-from trainer.references import References, references_make
+from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import InputError, RunFolder, say
 from trainer.stages import PREFERRED_STAGE, preferred_learned
-from trainer.steps import Objective, Portion
-from trainer.training import Training, judged_report, rows_split, shares
 
 Judged = list[tuple[Group, list[float]]]
 

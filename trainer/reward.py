@@ -13,24 +13,24 @@ import torch
 from torch.optim import AdamW
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.adapters import adapters_add, adapters_merge
 from trainer.aims import Aims, options_check, tie_width_start
-from trainer.batches import Feed
 from trainer.config import Options, RewardOptions
-from trainer.groups import Exclusions, Group, answers_from, groups_from
-from trainer.head_layers import head_modules, tie_width, tie_width_attach
-from trainer.heads import Reading, heads_wanted, reading_of, reading_set
-from trainer.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
-from trainer.metrics import accuracy_breakdown
-from trainer.networks import head_scores, prompts_share, reward_load
-from trainer.optimization import optimizer_build
-from trainer.rated import questions_of, rated_groups_from
+from trainer.data.batches import Feed
+from trainer.data.groups import Exclusions, Group, answers_from, groups_from
+from trainer.data.rated import questions_of, rated_groups_from
+from trainer.data.snapshots import Snapshot
+from trainer.loop import distributed
+from trainer.loop.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
+from trainer.loop.optimization import optimizer_build
+from trainer.loop.steps import Objective, Portion
+from trainer.loop.training import Training, agreement, judged_report, rows_split
+from trainer.models.adapters import adapters_add, adapters_merge
+from trainer.models.head_layers import head_modules, tie_width, tie_width_attach
+from trainer.models.heads import Reading, heads_wanted, reading_of, reading_set
+from trainer.models.networks import head_scores, prompts_share, reward_load
 from trainer.records import SPLITS, Request
+from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import RunFolder, say
-from trainer.snapshots import Snapshot
-from trainer.steps import Objective, Portion
-from trainer.training import Training, agreement, judged_report, rows_split
 
 NO_HEAD = "no head is for the prompt's tags"
 TIE_RATE = 0.01

@@ -14,10 +14,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from trainer.config import Options, SampleOptions
-from trainer.conversations import ConversationError, end_id, prompt_fit, prompt_ids, tokenizer_load
-from trainer.inputs import file_digest, prompts_read, unchanged_check
-from trainer.networks import policy_load
-from trainer.optimization import device_resolve, dtype_resolve
+from trainer.data.conversations import ConversationError, end_id, prompt_fit, prompt_ids, tokenizer_load
+from trainer.data.inputs import file_digest, prompts_read, unchanged_check
+from trainer.loop.optimization import device_resolve, dtype_resolve
+from trainer.models.networks import policy_load
 from trainer.records import EventLine, PromptLine, Request, SampleLine
 from trainer.runs import CommandError, InputError, RunFolder, say
 from trainer.sampling.engine import Sampled, SampleRequest

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.adapters import adapters_add
-from trainer.batches import Feed
 from trainer.config import Options, SftOptions
-from trainer.critique import critiques_from
-from trainer.groups import Exclusions, Group, answers_from
+from trainer.critiques.critique import critiques_from
+from trainer.data.batches import Feed
+from trainer.data.groups import Exclusions, Group, answers_from
+from trainer.loop import distributed
+from trainer.loop.material import Setup, material_read, max_length_resolve, resolved_write, setup_make
+from trainer.loop.optimization import optimizer_build
+from trainer.loop.steps import Objective, Portion
+from trainer.loop.training import Training
 from trainer.losses import nll
-from trainer.material import Setup, material_read, max_length_resolve, resolved_write, setup_make
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.optimization import optimizer_build
+from trainer.models.adapters import adapters_add
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.records import Request
 from trainer.runs import RunFolder
-from trainer.steps import Objective, Portion
-from trainer.training import Training
 
 
 def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Self
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer import distributed, sft
+from trainer import sft
 from trainer.config import PreferenceOptions, SftOptions, TrainingOptions, suggested
 from trainer.durable import leftovers_remove
-from trainer.networks import ModelError
+from trainer.loop import distributed
+from trainer.models.networks import ModelError
 from trainer.records import CHECKPOINTS, MODEL, Request
 from trainer.runs import RunFolder, leading, say
 

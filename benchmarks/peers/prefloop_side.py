@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.peers.measuring import Meter, sequences_digest
-from trainer import training
 from trainer.__main__ import main
+from trainer.loop import training
 
 COMMANDS = {"reward": "reward", "dpo": "preference"}
 

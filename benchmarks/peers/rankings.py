@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from trainer.snapshots import snapshot_write
+from trainer.data.snapshots import snapshot_write
 
 VOCABULARY = 8192
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.snapshots import snapshot_write
+from trainer.data.snapshots import snapshot_write
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ROLES = {"prompter": "user", "assistant": "assistant", "Human": "user", "Assistant": "assistant"}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from labelapp.datasets.diff_causes import Difference, Side, causes_of, side_of
 from labelapp.datasets.snapshots import snapshot_localise
 from labelapp.models import Snapshot
-from trainer.snapshots import ORDER
+from trainer.data.snapshots import ORDER
 
 EXAMPLES = 5
 ROWS_AT_ONCE = 1000

@@ -23,8 +23,8 @@ from labelapp.errors import DomainError
 from labelapp.jobs.registry import JobFailedError, JobRun
 from labelapp.jobs.services import job_begin, job_create, job_progress
 from labelapp.models import Annotator, Artifact, Batch, Job, Project, Round, Snapshot, User
+from trainer.data.snapshots import SnapshotError, manifest_read, snapshot_write
 from trainer.records import Manifest
-from trainer.snapshots import SnapshotError, manifest_read, snapshot_write
 
 FREEZE = "freeze"
 """The kind of job that makes a snapshot."""

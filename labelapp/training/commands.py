@@ -3,10 +3,10 @@
 import shlex
 
 from labelapp.models import Run
-from trainer import card
 from trainer.config import options_read
 from trainer.fields import OptionsError
 from trainer.records import Request
+from trainer.reports import card
 
 
 def command_of(run: Run) -> str:

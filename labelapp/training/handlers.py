@@ -16,9 +16,9 @@ from labelapp.jobs.registry import JobRun, job_handler
 from labelapp.jobs.services import job_progress
 from labelapp.jobs.supervision import folder_hold, process_supervise, trainer_command
 from labelapp.models import Job, Run
-from labelapp.training.provenance import trainer_version
 from labelapp.training.services import TRAIN, events_take, run_finish, run_folder, run_rewind
 from trainer.records import EVENTS, Request
+from trainer.reports.card import trainer_version
 
 BEAT_SECONDS = 5.0
 

@@ -13,8 +13,8 @@ from labelapp.errors import DomainError
 from labelapp.jobs.selectors import job_version
 from labelapp.models import Completion, CompletionScore, Job, ModelVersion, Project, Run, RunEvent
 from labelapp.training.charts import POINTS, Chart, Point, chart_make, path_make, smoothed
-from trainer.card import CARD
 from trainer.config import option_fields
+from trainer.reports.card import CARD
 
 LINEAGE_LIMIT = 50
 Pair = tuple[int | str, str]

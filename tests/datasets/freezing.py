@@ -12,7 +12,7 @@ from labelapp.datasets.snapshots import freeze_begin, snapshot_localise
 from labelapp.jobs.execution import job_execute
 from labelapp.models import Annotation, Batch, ComparisonTask, Demonstration, Job, Project, Protocol, Seat, Snapshot
 from tests import factories
-from trainer import snapshots
+from trainer.data import snapshots
 
 
 def freeze(project: Project, **options: Any) -> Job:

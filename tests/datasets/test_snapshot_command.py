@@ -10,7 +10,7 @@ from pytest_django import Settings
 from labelapp.models import Annotator, Batch, Project, Protocol, Snapshot
 from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere
-from trainer import snapshots
+from trainer.data import snapshots
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from labelapp.datasets.snapshot_diff import snapshot_diff
 from labelapp.models import Annotation, Annotator, ComparisonTask, Completion, ModelVersion, Project, Protocol, Snapshot
 from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, freeze, frozen, left_out
-from trainer.snapshots import ComparisonRow
+from trainer.data.snapshots import ComparisonRow
 
 EDITED = "Edited by labelers"
 

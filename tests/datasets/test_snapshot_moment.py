@@ -23,7 +23,7 @@ from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, freeze
 from tests.datasets.test_command import environment
 from tests.jobs.conftest import age
-from trainer import snapshots
+from trainer.data import snapshots
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = FreezeOptions(minimum_state="submitted")

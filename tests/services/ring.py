@@ -18,7 +18,7 @@ from labelapp.projects.services import project_create
 from labelapp.prompts.content import PromptContent
 from labelapp.prompts.services import prompts_import
 from labelapp.training.services import run_start
-from trainer.snapshots import snapshot_write
+from trainer.data.snapshots import snapshot_write
 
 K = 4
 PROMPTS = 96

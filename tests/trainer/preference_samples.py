@@ -9,9 +9,9 @@ from typing import Any
 from tests.trainer.snapshot_samples import ANSWERS, completion_row, prompt_row
 from trainer import preference, sft
 from trainer.config import PreferenceOptions, SftOptions, options_read
+from trainer.data.snapshots import snapshot_write
 from trainer.records import Manifest, Request
 from trainer.runs import RunFolder
-from trainer.snapshots import snapshot_write
 
 QUICK = {"epochs": 1, "prompts_per_step": 4, "learning_rate": 0.003, "micro_tokens": 400, "checkpoint_every": 2}
 

@@ -112,7 +112,7 @@ def _member(rank: int, count: int, port: int, work: Callable[..., None], argumen
 
 
 def _call(function: Callable[[int], Any], rank: int, queue: Any) -> None:
-    from trainer.distributed import joined
+    from trainer.loop.distributed import joined
 
     try:
         with joined():

@@ -32,8 +32,8 @@ from transformers import (
 
 from tests.trainer.models import VOCABULARY, byte_tokenizer
 from tests.trainer.snapshot_samples import completion_row, prompt_row
+from trainer.data.snapshots import snapshot_write
 from trainer.records import Manifest
-from trainer.snapshots import snapshot_write
 
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,

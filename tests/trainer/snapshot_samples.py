@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.data.snapshots import snapshot_write
 from trainer.records import CompletionRow, Manifest, PromptRow
-from trainer.snapshots import snapshot_write
 
 WORDS = ("red", "green", "blue", "white", "black", "grey", "pink", "gold")
 ANSWERS = ("yes it is", "no", "perhaps it will", "never at all")

@@ -17,12 +17,12 @@ from tests.trainer.preference_samples import QUICK, preference_run, rankings_mak
 from tests.trainer.processes import Moment, command_line, run
 from tests.trainer.snapshot_samples import events
 from trainer import reward
-from trainer.adapters import ADAPTERS, adapters_add, adapters_merge, adapters_off, base_weights, weights_digest
-from trainer.batches import collate
 from trainer.config import SftOptions, options_read
-from trainer.groups import Group
-from trainer.networks import backbone, completion_logprobs, model_save, policy_load, prompts_share, reward_load
-from trainer.optimization import optimizer_build
+from trainer.data.batches import collate
+from trainer.data.groups import Group
+from trainer.loop.optimization import optimizer_build
+from trainer.models.adapters import ADAPTERS, adapters_add, adapters_merge, adapters_off, base_weights, weights_digest
+from trainer.models.networks import backbone, completion_logprobs, model_save, policy_load, prompts_share, reward_load
 from trainer.runs import InputError, RunFolder
 
 GROUPS = [Group(1, [5, 6, 7, 8], [[9, 10, 11], [12, 13]], [], 1.0), Group(2, [7], [[5, 5], [6], [8, 9]], [], 1.0)]
@@ -95,7 +95,7 @@ def test_merged_and_unmerged_say_the_same(tmp_path: Path, family: str, shared: b
 
 
 def test_what_is_saved_loads_without_adapters(tmp_path: Path, place: Path) -> None:
-    from trainer.conversations import tokenizer_load
+    from trainer.data.conversations import tokenizer_load
 
     model = adapted(tmp_path, moved=0.1)
     unmerged = said(model)
@@ -204,9 +204,9 @@ def test_a_policy_learns_by_adapters_beside_frozen_weights(place: Path, tmp_path
 
 def test_a_published_policy_says_what_was_measured_of_it(place: Path, tmp_path: Path) -> None:
     """The margin on held-out prompts, from the published folder and the start, is the one of the last evaluation."""
-    from trainer.conversations import tokenizer_load
-    from trainer.groups import groups_from
-    from trainer.snapshots import snapshot_read
+    from trainer.data.conversations import tokenizer_load
+    from trainer.data.groups import groups_from
+    from trainer.data.snapshots import snapshot_read
 
     report = preference_run(place, tmp_path, lora_rank=4, learning_rate=0.02)
     snapshot, tokenizer = snapshot_read(place / "snapshot"), tokenizer_load(str(place / "model"))

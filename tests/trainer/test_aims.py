@@ -12,11 +12,11 @@ from torch.nn.functional import logsigmoid, softplus
 from tests.trainer.models import tiny_llama
 from tests.trainer.reward_samples import logistic
 from trainer.aims import Aims, options_check, tie_width_start
-from trainer.batches import Batch, Feed, collate
 from trainer.config import RewardOptions
-from trainer.groups import Edge, Group, Ranking
-from trainer.heads import LIKERT, QUESTION, Reading, RewardHead, heads_wanted
-from trainer.networks import head_scores, prompts_share, reward_load
+from trainer.data.batches import Batch, Feed, collate
+from trainer.data.groups import Edge, Group, Ranking
+from trainer.models.heads import LIKERT, QUESTION, Reading, RewardHead, heads_wanted
+from trainer.models.networks import head_scores, prompts_share, reward_load
 from trainer.runs import InputError
 
 PREFERRED = [Edge(2, 0, ">", 1.0, 4), Edge(2, 1, ">", 2.0, 1), Edge(0, 1, "=", 1.0), Edge(1, 0, ">", 1.0, 3)]

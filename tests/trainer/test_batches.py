@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.batches import Batch, Tokens, collate, portions, unique_tokens
-from trainer.groups import Edge, Group, Ranking
-from trainer.layouts import Layout, sees
+from trainer.data.batches import Batch, Tokens, collate, portions, unique_tokens
+from trainer.data.groups import Edge, Group, Ranking
+from trainer.data.layouts import Layout, sees
 
 PAD = 0
 GROUPS = [

@@ -22,8 +22,8 @@ from benchmarks.peers.rankings import (
     text,
     tokenizer_make,
 )
-from trainer.groups import groups_from
-from trainer.snapshots import snapshot_read
+from trainer.data.groups import groups_from
+from trainer.data.snapshots import snapshot_read
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from tests.trainer.models import tiny_llama
 from tests.trainer.snapshot_samples import snapshot_make
 from trainer.__main__ import _parser, _request, main
-from trainer.card import AGAIN, card_write, command_of, versions_here
 from trainer.config import OPTIONS, Options, option_fields, options_read
 from trainer.records import Request
+from trainer.reports.card import AGAIN, card_write, command_of, versions_here
 
 RESOLVED = {"device": "cpu", "dtype": "float32", "threads": 1, "held_out": "validation", "snapshot": "ab12" * 16}
 METRICS = {

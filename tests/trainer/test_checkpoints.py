@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from trainer.checkpoints import checkpoint_load, checkpoint_save, checkpoint_weights
+from trainer.loop.checkpoints import checkpoint_load, checkpoint_save, checkpoint_weights
 from trainer.records import checkpoint_newest
 from trainer.runs import InputError, RunFolder
 
@@ -142,7 +142,7 @@ def test_no_pickle_and_no_remains(tmp_path: Path) -> None:
 KILLED_IN_SAVE = """
 import os, signal, sys
 from pathlib import Path
-import trainer.checkpoints as checkpoints
+import trainer.loop.checkpoints as checkpoints
 from tests.trainer.test_checkpoints import learn, made
 from trainer.runs import RunFolder
 

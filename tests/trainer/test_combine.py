@@ -14,10 +14,10 @@ from tests.trainer.reward_samples import reward_snapshot_make
 from trainer.__main__ import main
 from trainer.combine import recipe_asked
 from trainer.config import CombineOptions
-from trainer.networks import model_save, reward_load
+from trainer.data.snapshots import manifest_read, snapshot_read
+from trainer.models.networks import model_save, reward_load
+from trainer.models.scorers import SCORER, Recipe, folder_digest
 from trainer.runs import InputError
-from trainer.scorers import SCORER, Recipe, folder_digest
-from trainer.snapshots import manifest_read, snapshot_read
 
 
 @pytest.fixture(scope="module")

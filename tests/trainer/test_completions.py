@@ -7,11 +7,11 @@ import pytest
 
 from tests.trainer.models import byte_tokenizer
 from tests.trainer.reward_samples import reward_snapshot_make
-from trainer.completions import completions_of, item_of, together
-from trainer.conversations import completion_ids, prompt_ids
-from trainer.groups import EMPTY, TOO_LONG, Group
+from trainer.data.completions import completions_of, item_of, together
+from trainer.data.conversations import completion_ids, prompt_ids
+from trainer.data.groups import EMPTY, TOO_LONG, Group
+from trainer.data.snapshots import snapshot_read
 from trainer.records import CompletionLine
-from trainer.snapshots import snapshot_read
 
 TOKENIZER = byte_tokenizer("chat")
 

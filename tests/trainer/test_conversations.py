@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.trainer.models import KINDS, STORIES, byte_tokenizer
-from trainer.conversations import (
+from trainer.data.conversations import (
     ConversationError,
     Tokenizer,
     completion_ids,

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.models import byte_tokenizer
-from trainer.conversations import Tokenizer, tokenizer_load
-from trainer.critique import (
+from trainer.critiques.critique import (
     NO_RANKING,
     NO_REASONS,
     NO_WEIGHT,
@@ -18,9 +17,10 @@ from trainer.critique import (
     order_drawn,
     order_shown,
 )
-from trainer.groups import REFUSED, TOO_LONG, Group
+from trainer.data.conversations import Tokenizer, tokenizer_load
+from trainer.data.groups import REFUSED, TOO_LONG, Group
+from trainer.data.snapshots import Snapshot
 from trainer.records import ComparisonRow, Manifest, Message
-from trainer.snapshots import Snapshot
 
 CONVERSATION: list[Message] = [
     {"role": "user", "content": "Hi"},

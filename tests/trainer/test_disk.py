@@ -20,9 +20,9 @@ import trainer.__main__
 from tests.trainer.models import tiny_llama
 from tests.trainer.processes import SERVER, command_line, run
 from tests.trainer.snapshot_samples import events, snapshot_make
-from trainer.checkpoints import checkpoint_bytes
-from trainer.disk import DiskFullError, disk_check, disk_full, disk_watched, size_text
 from trainer.durable import json_write
+from trainer.loop.checkpoints import checkpoint_bytes
+from trainer.loop.disk import DiskFullError, disk_check, disk_full, disk_watched, size_text
 from trainer.records import checkpoint_newest
 from trainer.runs import InputError, LineLog
 

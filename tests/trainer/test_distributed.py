@@ -18,9 +18,9 @@ from tests.trainer.models import tiny_llama
 from tests.trainer.processes import Moment, call_together, command_line, run, run_together
 from tests.trainer.snapshot_samples import events, report, snapshot_make
 from tests.trainer.test_steps import GROUPS, Limited, apart, gradients, group, likelihood, spoiled, step_of
-from trainer import distributed
-from trainer.batches import unique_tokens
-from trainer.networks import policy_load, prompts_share
+from trainer.data.batches import unique_tokens
+from trainer.loop import distributed
+from trainer.models.networks import policy_load, prompts_share
 from trainer.records import checkpoint_newest
 from trainer.runs import InputError, LineLog, RunFolder, say
 

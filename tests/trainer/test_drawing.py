@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trainer.drawing import BASELINE, COLOURS, Plot, Series, axis, label, smoothed, summary, svg, thinned
+from trainer.reports.drawing import BASELINE, COLOURS, Plot, Series, axis, label, smoothed, summary, svg, thinned
 
 SPACE = "{http://www.w3.org/2000/svg}"
 

@@ -13,14 +13,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from tests.trainer.models import tiny_gpt2, tiny_llama
 from trainer.__main__ import main
 from trainer.config import options_read
-from trainer.conversations import completion_ids, prompt_ids, tokenizer_load
+from trainer.data.conversations import completion_ids, prompt_ids, tokenizer_load
+from trainer.data.groups import EMPTY, TOO_LONG
+from trainer.data.snapshots import snapshot_write
 from trainer.evaluate import ratio_interval, run
-from trainer.groups import EMPTY, TOO_LONG
-from trainer.heads import RewardHead
-from trainer.networks import model_save, reward_load
+from trainer.models.heads import RewardHead
+from trainer.models.networks import model_save, reward_load
 from trainer.records import Request
 from trainer.runs import RunFolder
-from trainer.snapshots import snapshot_write
 
 ANSWERS = ["Blue.", "I would say that it is a kind of green, mostly.", "No", "Because of the sea.", "", "Ask me later"]
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainer.models import tiny_llama
-from trainer.batches import Batch, Feed, collate
 from trainer.config import options_read
+from trainer.data.batches import Batch, Feed, collate
+from trainer.data.groups import Edge, Group, Ranking
 from trainer.goals import Goal, Said, first_nll
-from trainer.groups import Edge, Group, Ranking
 from trainer.kto import Labels
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.steps import Objective, Portion, Step
-from trainer.training import shares
+from trainer.loop.steps import Objective, Portion, Step
+from trainer.loop.training import shares
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 
 CPU = torch.device("cpu")
 Z0 = torch.zeros(())

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.models import byte_tokenizer
-from trainer.conversations import Tokenizer, completion_ids, end_id, prompt_ids, tokenizer_load
-from trainer.groups import (
+from trainer.data.conversations import Tokenizer, completion_ids, end_id, prompt_ids, tokenizer_load
+from trainer.data.groups import (
     EMPTY,
     NO_EDGES,
     NO_FIRST,
@@ -18,8 +18,8 @@ from trainer.groups import (
     answers_from,
     groups_from,
 )
+from trainer.data.snapshots import Snapshot
 from trainer.records import ComparisonRow, EdgeRow, Manifest, Message
-from trainer.snapshots import Snapshot
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from trainer.intervals import Floats, Numbers, Proportion, gain, mean, proportion
+from trainer.reports.intervals import Floats, Numbers, Proportion, gain, mean, proportion
 
 Z = 1.959964
 

@@ -11,11 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.trainer.models import byte_tokenizer, tiny_llama
 from tests.trainer.snapshot_samples import completion_row, prompt_row, snapshot_make
 from trainer.__main__ import main
-from trainer.critique import TOO_MANY, order_drawn
-from trainer.groups import TOO_LONG, Edge, Exclusions, Group
-from trainer.judging import Case, Cases, Verdicts, cases_read, judged_report, judged_scores, places_report
+from trainer.critiques.critique import TOO_MANY, order_drawn
+from trainer.critiques.judging import Case, Cases, Verdicts, cases_read, judged_report, judged_scores, places_report
+from trainer.data.groups import TOO_LONG, Edge, Exclusions, Group
+from trainer.data.snapshots import Snapshot, snapshot_read, snapshot_write
 from trainer.records import Manifest
-from trainer.snapshots import Snapshot, snapshot_read, snapshot_write
 
 
 @pytest.fixture(scope="module")

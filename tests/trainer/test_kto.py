@@ -10,17 +10,17 @@ from tests.trainer.models import tiny_llama
 from tests.trainer.preference_samples import preference_run, ranking_row, rankings_make
 from tests.trainer.snapshot_samples import events
 from trainer import preference
-from trainer.batches import Feed
 from trainer.config import options_read
-from trainer.conversations import tokenizer_load
+from trainer.data.batches import Feed
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import Group
+from trainer.data.snapshots import snapshot_read
 from trainer.goals import Goal
-from trainer.groups import Group
 from trainer.kto import Labels, balance_advice, labeled_from, pairs_make
-from trainer.material import Setup
-from trainer.networks import completion_logprobs, policy_load
+from trainer.loop.material import Setup
+from trainer.loop.references import References
+from trainer.models.networks import completion_logprobs, policy_load
 from trainer.preference import Policy
-from trainer.references import References
-from trainer.snapshots import snapshot_read
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.trainer.models import byte_tokenizer
-from trainer.conversations import Tokenizer, completion_ids, prompt_ids, tokenizer_load
-from trainer.groups import TOO_LONG, Edge, Group
-from trainer.labels import UNLABELED, desirability, ranked, rated, rated_from
+from trainer.data.conversations import Tokenizer, completion_ids, prompt_ids, tokenizer_load
+from trainer.data.groups import TOO_LONG, Edge, Group
+from trainer.data.labels import UNLABELED, desirability, ranked, rated, rated_from
+from trainer.data.snapshots import Snapshot, snapshot_read, snapshot_write
 from trainer.records import Message, RatingRow
-from trainer.snapshots import Snapshot, snapshot_read, snapshot_write
 
 HARM = {"key": "harm", "text": "", "scope": "completion", "polarity": "bad", "severity": "severe", "allows_na": False}
 RUDE = HARM | {"key": "rude", "severity": "minor"}

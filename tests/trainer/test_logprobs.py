@@ -10,8 +10,8 @@ from torch.autograd import gradcheck
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer import logprobs
-from trainer.logprobs import CHUNK_ELEMENTS, Head, selected_logprobs
+from trainer.models import logprobs
+from trainer.models.logprobs import CHUNK_ELEMENTS, Head, selected_logprobs
 
 Made = tuple[Tensor, Head, Tensor]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainer.groups import TOO_LONG, Edge, Exclusions, Group
-from trainer.material import Reader, material_read
+from trainer.data.groups import TOO_LONG, Edge, Exclusions, Group
+from trainer.loop.material import Reader, material_read
 from trainer.runs import InputError
 
 TIED = Group(1, [5], [[6], [7]], [Edge(0, 1, "=", 1.0)], 1.0)

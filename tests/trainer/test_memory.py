@@ -10,11 +10,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tests.trainer.models import TINY
 from tests.trainer.test_steps import GROUPS, apart, gradients, likelihood, step_of
-from trainer.batches import collate
 from trainer.config import SftOptions
-from trainer.memory import checkpointing_enable, longest_of, out_of_memory
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.optimization import gradients_clip, optimizer_build, optimizer_step, precision
+from trainer.data.batches import collate
+from trainer.loop.memory import checkpointing_enable, longest_of, out_of_memory
+from trainer.loop.optimization import gradients_clip, optimizer_build, optimizer_step, precision
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.runs import InputError
 
 CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from trainer.groups import Edge
-from trainer.metrics import accuracy_breakdown, accuracy_report
+from trainer.data.groups import Edge
+from trainer.reports.metrics import accuracy_breakdown, accuracy_report
 
 Judged = tuple[list[int], list[list[float]], list[list[int]], list[list[Edge]]]
 

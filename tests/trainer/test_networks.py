@@ -20,13 +20,13 @@ from transformers import (
 )
 
 from tests.trainer.models import STORIES, TINY, VOCABULARY, saved, tiny_llama
-from trainer.batches import Tokens
-from trainer.batches import collate as collated
-from trainer.conversations import completion_ids, end_id, prompt_ids, tokenizer_load
-from trainer.groups import Edge, Group
+from trainer.data.batches import Tokens
+from trainer.data.batches import collate as collated
+from trainer.data.conversations import completion_ids, end_id, prompt_ids, tokenizer_load
+from trainer.data.groups import Edge, Group
 from trainer.losses import reward_loss
-from trainer.networks import _OWN_LOGITS as OWN_LOGITS
-from trainer.networks import (
+from trainer.models.networks import _OWN_LOGITS as OWN_LOGITS
+from trainer.models.networks import (
     ModelError,
     completion_logprobs,
     context_length,
@@ -36,7 +36,7 @@ from trainer.networks import (
     reward_load,
     scores,
 )
-from trainer.networks import _head_suffices as head_suffices
+from trainer.models.networks import _head_suffices as head_suffices
 
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -307,6 +307,17 @@ def test_bfloat16_is_read_in_float32(folder: Path) -> None:
     assert low.dtype == mixed.dtype == sums.dtype == torch.float32
     torch.testing.assert_close(low, exact, rtol=0.1, atol=0.05)
     torch.testing.assert_close(mixed, exact, rtol=0.1, atol=0.05)
+
+
+def test_log_probabilities_of_bfloat16_keep_to_those_of_float32(folder: Path) -> None:
+    """Products are rounded to three digits, sums over the vocabulary are not: a hundredth of a nat for each token."""
+    policy, tokens = policy_load(str(folder)), collate(GROUPS, PAD)
+    exact, counts = completion_logprobs(policy, tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, _ = completion_logprobs(policy, tokens)
+    rounded.sum().backward()
+    assert ((rounded - exact).abs() / counts).max() < 0.05
+    assert {weight.grad.dtype for weight in policy.parameters() if weight.grad is not None} == {torch.float32}
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trainer.config import RewardOptions, TrainingOptions
-from trainer.optimization import dtype_resolve, gradients_clip, optimizer_build, optimizer_step, precision, rate_at
+from trainer.loop.optimization import dtype_resolve, gradients_clip, optimizer_build, optimizer_step, precision, rate_at
 
 
 def options(**changes: object) -> TrainingOptions:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from trainer.groups import Edge
-from trainer.metrics import accuracy_breakdown, accuracy_report
-from trainer.plots import plots_of, plots_write
+from trainer.data.groups import Edge
+from trainer.reports.metrics import accuracy_breakdown, accuracy_report
+from trainer.reports.plots import plots_of, plots_write
 
 
 def event(kind: str, step: int, **values: float) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from tests.trainer.models import tiny_llama
 from tests.trainer.preference_samples import QUICK, preference_run, ranking_row, rankings_make
 from tests.trainer.processes import Moment, command_line, run, run_together
 from tests.trainer.snapshot_samples import events, snapshot_make
-from trainer.batches import collate
 from trainer.config import OPTIONS, option_fields
-from trainer.conversations import tokenizer_load
-from trainer.groups import Group, groups_from
-from trainer.networks import completion_logprobs, policy_load
+from trainer.data.batches import collate
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import Group, groups_from
+from trainer.data.snapshots import snapshot_read
+from trainer.models.networks import completion_logprobs, policy_load
 from trainer.runs import InputError
-from trainer.snapshots import snapshot_read
 from trainer.stages import preferred_options
 
 RESULTS = ("model/model.safetensors", "events.jsonl", "report.json", "config.json", "reference.safetensors")

@@ -7,10 +7,10 @@ import pytest
 
 from tests.trainer.models import byte_tokenizer
 from tests.trainer.reward_samples import reward_snapshot_make
-from trainer.conversations import completion_ids
-from trainer.groups import TOO_LONG, groups_from
-from trainer.rated import NO_RATING, questions_of, rated_groups_from
-from trainer.snapshots import Snapshot, snapshot_read, snapshot_write
+from trainer.data.conversations import completion_ids
+from trainer.data.groups import TOO_LONG, groups_from
+from trainer.data.rated import NO_RATING, questions_of, rated_groups_from
+from trainer.data.snapshots import Snapshot, snapshot_read, snapshot_write
 
 
 @pytest.fixture

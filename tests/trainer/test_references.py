@@ -11,17 +11,17 @@ from transformers import PreTrainedModel
 
 from tests.trainer.models import tiny_llama
 from tests.trainer.preference_samples import preference_run, rankings_make
-from trainer import references
-from trainer.adapters import adapters_add
-from trainer.batches import Feed, collate
 from trainer.config import PreferenceOptions
-from trainer.conversations import tokenizer_load
-from trainer.groups import Group, groups_from
-from trainer.material import Setup
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.references import CACHE, REFERENCE, References, references_make, tokens_digest
+from trainer.data.batches import Feed, collate
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import Group, groups_from
+from trainer.data.snapshots import snapshot_read
+from trainer.loop import references
+from trainer.loop.material import Setup
+from trainer.loop.references import CACHE, REFERENCE, References, references_make, tokens_digest
+from trainer.models.adapters import adapters_add
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.runs import RunFolder
-from trainer.snapshots import snapshot_read
 
 CPU = torch.device("cpu")
 

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from tests.trainer.models import tiny_llama
 from tests.trainer.processes import STDIN, Moment, command_line, run
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from trainer.batches import collate
-from trainer.groups import groups_from
-from trainer.heads import reading_of
-from trainer.networks import reward_load, scores
+from trainer.data.batches import collate
+from trainer.data.groups import groups_from
+from trainer.data.snapshots import snapshot_read
+from trainer.models.heads import reading_of
+from trainer.models.networks import reward_load, scores
 from trainer.records import checkpoint_newest
-from trainer.snapshots import snapshot_read
 
 OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_tokens": 200, "learning_rate": 0.003, "checkpoint_every": 2}
 RESULTS = ("model/model.safetensors", "events.jsonl", "report.json", "config.json")

@@ -12,11 +12,11 @@ import torch
 from tests.trainer.models import tiny_llama
 from tests.trainer.snapshot_samples import report
 from trainer.__main__ import main
-from trainer.batches import Feed
-from trainer.conversations import tokenizer_load
-from trainer.groups import groups_from
-from trainer.networks import prompts_share, reward_load, scores
-from trainer.snapshots import snapshot_read, snapshot_write
+from trainer.data.batches import Feed
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import groups_from
+from trainer.data.snapshots import snapshot_read, snapshot_write
+from trainer.models.networks import prompts_share, reward_load, scores
 
 LETTERS = "abcdefghijklmnop"
 LENGTH, K = 8, 4

@@ -14,13 +14,21 @@ from transformers import AutoModelForSequenceClassification, BartConfig, PreTrai
 
 from tests.trainer.models import TINY, VOCABULARY, byte_tokenizer, tiny_llama
 from tests.trainer.reward_samples import ENCODERS, FAMILIES, family_make
-from trainer.batches import Tokens, collate
-from trainer.conversations import completion_ids, prompt_ids
-from trainer.groups import Edge, Group
-from trainer.head_layers import final_layer, tie_width, tie_width_attach
-from trainer.heads import LIKERT, RewardHead, reading_of, reading_set
+from trainer.data.batches import Tokens, collate
+from trainer.data.conversations import completion_ids, prompt_ids
+from trainer.data.groups import Edge, Group
 from trainer.losses import reward_loss
-from trainer.networks import ModelError, context_length, head_scores, model_save, prompts_share, reward_load, scores
+from trainer.models.head_layers import final_layer, tie_width, tie_width_attach
+from trainer.models.heads import LIKERT, RewardHead, reading_of, reading_set
+from trainer.models.networks import (
+    ModelError,
+    context_length,
+    head_scores,
+    model_save,
+    prompts_share,
+    reward_load,
+    scores,
+)
 
 PAD = 0
 GROUPS = [

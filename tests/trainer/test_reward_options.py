@@ -17,13 +17,13 @@ from tests.trainer.processes import run as run_apart
 from tests.trainer.reward_samples import family_make, reward_snapshot_make
 from tests.trainer.snapshot_samples import events, report
 from trainer.__main__ import main
-from trainer.batches import collate
-from trainer.conversations import completion_ids, prompt_ids, tokenizer_load
-from trainer.groups import Group
-from trainer.heads import Reading, reading_of
-from trainer.networks import head_scores, reward_load, scores
+from trainer.data.batches import collate
+from trainer.data.conversations import completion_ids, prompt_ids, tokenizer_load
+from trainer.data.groups import Group
+from trainer.data.snapshots import snapshot_read
+from trainer.models.heads import Reading, reading_of
+from trainer.models.networks import head_scores, reward_load, scores
 from trainer.records import checkpoint_newest
-from trainer.snapshots import snapshot_read
 
 BASE = {"prompts_per_step": 4, "micro_tokens": 200, "learning_rate": 0.003, "warmup": 0, "epochs": 1}
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from tests.trainer.models import STORIES, tiny_llama
 from trainer.__main__ import main
-from trainer.conversations import prompt_ids, tokenizer_load
+from trainer.data.conversations import prompt_ids, tokenizer_load
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = ["Why?", "How many legs has a spider, and why so many?", "Go on.", "Name a colour."]

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from tests.trainer.models import byte_tokenizer, tiny_gpt2, tiny_llama
-from trainer.groups import Edge, Group
-from trainer.head_layers import final_layer
-from trainer.heads import LIKERT, QUESTION, RewardHead
-from trainer.networks import head_scores, model_save, reward_load
-from trainer.runs import InputError
-from trainer.scorers import (
+from trainer.data.groups import Edge, Group
+from trainer.models.head_layers import final_layer
+from trainer.models.heads import LIKERT, QUESTION, RewardHead
+from trainer.models.networks import head_scores, model_save, reward_load
+from trainer.models.scorers import (
     DISAGREEMENT,
     SCORE,
     SCORER,
@@ -31,6 +30,7 @@ from trainer.scorers import (
     recipe_read,
     scorer_load,
 )
+from trainer.runs import InputError
 
 CPU = torch.device("cpu")
 GROUPS = [

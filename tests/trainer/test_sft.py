@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.trainer.models import tiny_gpt2, tiny_llama
 from tests.trainer.processes import Moment, command_line, run
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from trainer.batches import collate
-from trainer.conversations import tokenizer_load
-from trainer.groups import answers_from
-from trainer.snapshots import snapshot_read
+from trainer.data.batches import collate
+from trainer.data.conversations import tokenizer_load
+from trainer.data.groups import answers_from
+from trainer.data.snapshots import snapshot_read
 
 OPTIONS = {"epochs": 2, "prompts_per_step": 4, "micro_tokens": 200, "learning_rate": 0.003, "checkpoint_every": 2}
 RESULTS = ("model/model.safetensors", "events.jsonl", "report.json", "config.json")

@@ -27,12 +27,12 @@ from transformers import (
 )
 
 from tests.trainer.models import VOCABULARY, saved
-from trainer.attention import SHARED, flex_compiled, sharing_enable
-from trainer.batches import Batch, collate
-from trainer.groups import Edge, Group
-from trainer.layouts import Layout
+from trainer.data.batches import Batch, collate
+from trainer.data.groups import Edge, Group
+from trainer.data.layouts import Layout
 from trainer.losses import reward_loss
-from trainer.networks import completion_logprobs, is_shared, policy_load, prompts_share, reward_load, scores
+from trainer.models.attention import SHARED, flex_compiled, sharing_enable
+from trainer.models.networks import completion_logprobs, is_shared, policy_load, prompts_share, reward_load, scores
 
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -205,7 +205,7 @@ def test_padding_behind_a_row_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("window", [None, 4])
 def test_the_block_mask_of_a_gpu_says_the_same_as_the_two_parts(window: int | None) -> None:
     """FlexAttention computes on a CPU too, as long as no gradient is wanted."""
-    from trainer.attention import _two_parts
+    from trainer.models.attention import _two_parts
 
     torch.manual_seed(0)
     layout = Layout(((5, (3, 9)), (2, (4, 1, 6))), padding=2)

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from trainer.data.snapshots import SEAL, SnapshotError, snapshot_read, snapshot_write
 from trainer.records import MANIFEST, TABLES, Digest, Manifest
-from trainer.snapshots import SEAL, SnapshotError, snapshot_read, snapshot_write
 
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tests.trainer.models import tiny_llama
-from trainer.batches import Feed, unique_tokens
-from trainer.groups import Edge, Group
+from trainer.data.batches import Feed, unique_tokens
+from trainer.data.groups import Edge, Group
+from trainer.loop.memory import MemoryEndError
+from trainer.loop.steps import NotFiniteError, Objective, Portion, Step
 from trainer.losses import nll
-from trainer.memory import MemoryEndError
-from trainer.networks import completion_logprobs, policy_load, prompts_share
-from trainer.steps import NotFiniteError, Objective, Portion, Step
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.trainer.models import tiny_llama
 from tests.trainer.processes import command_line, run
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from trainer.stopping import Patience
+from trainer.loop.stopping import Patience
 
 
 def heard(limit: int, *losses: float) -> tuple[list[bool], Patience]:

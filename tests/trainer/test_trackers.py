@@ -12,8 +12,8 @@ from tests.trainer.models import tiny_llama
 from tests.trainer.processes import Moment, command_line, run
 from tests.trainer.snapshot_samples import events, snapshot_make
 from trainer.__main__ import main
+from trainer.loop.trackers import tracker_check, tracker_open
 from trainer.runs import InputError
-from trainer.trackers import tracker_check, tracker_open
 
 WANDB = importlib.util.find_spec("wandb") is not None
 PAST = [

@@ -17,17 +17,17 @@ from tests.trainer.models import byte_tokenizer, tiny_llama
 from tests.trainer.snapshot_samples import events, snapshot_make
 from tests.trainer.test_steps import GROUPS as LEARNED_FROM
 from tests.trainer.test_steps import Limited, likelihood, size, spoiled
-from trainer.batches import Feed, collate
 from trainer.config import SftOptions
-from trainer.groups import Edge, Group
-from trainer.material import groups_digest
-from trainer.memory import MemoryEndError
-from trainer.networks import policy_load
-from trainer.optimization import optimizer_build
+from trainer.data.batches import Feed, collate
+from trainer.data.groups import Edge, Group
+from trainer.loop.material import groups_digest
+from trainer.loop.memory import MemoryEndError
+from trainer.loop.optimization import optimizer_build
+from trainer.loop.steps import NotFiniteError
+from trainer.loop.training import Training, agreement, epoch_order, judged_report, rows_split, shares
+from trainer.models.networks import policy_load
 from trainer.records import Request, checkpoint_newest
 from trainer.runs import InputError, RunFolder
-from trainer.steps import NotFiniteError
-from trainer.training import Training, agreement, epoch_order, judged_report, rows_split, shares
 
 
 def group(prompt: int, *lengths: int, weight: float = 1.0) -> Group:

@@ -4,8 +4,8 @@ from itertools import permutations
 
 import pytest
 
+from trainer.critiques.verdicts import LETTERS, agreement, tiers_of, verdict_read, verdict_scores, verdict_write
 from trainer.records import EdgeRow
-from trainer.verdicts import LETTERS, agreement, tiers_of, verdict_read, verdict_scores, verdict_write
 
 
 def weak_orders(k: int) -> list[list[list[int]]]:

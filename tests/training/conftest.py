@@ -11,7 +11,7 @@ from labelapp.artifacts.services import artifact_publish
 from labelapp.models import Artifact, ModelVersion, Project, Run, RunKind, Snapshot
 from labelapp.training.services import run_start
 from tests.jobs.trainers import stand_in
-from trainer.snapshots import snapshot_write
+from trainer.data.snapshots import snapshot_write
 
 PEARS = ["In late winter, above a bud.", "Never.", "Take a saw and hope.", "Ask the pear."]
 

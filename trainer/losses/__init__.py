@@ -1,6 +1,6 @@
 """Losses: pure functions from tensors to a number. True in a mask means: it counts.
 
-Values are per completion, (N,); what was said about them is in `Edges` and `Lists` of `trainer.batches`.
+Values are per completion, (N,); what was said about them is in `Edges` and `Lists` of `trainer.data.batches`.
 """
 
 from trainer.losses.likelihood import nll

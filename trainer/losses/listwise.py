@@ -7,7 +7,7 @@ its rankings. Items of equal rank do not stand against each other.
 import torch
 from torch import Tensor
 
-from trainer.batches import Lists
+from trainer.data.batches import Lists
 from trainer.losses.means import list_weights
 
 

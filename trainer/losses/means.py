@@ -10,7 +10,7 @@ is 0, and so is its gradient. Portions of a step, each times the sum of what its
 import torch
 from torch import Tensor
 
-from trainer.batches import Edges, Lists
+from trainer.data.batches import Edges, Lists
 
 TIES = ("drop", "soft", "rao_kupper")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-from trainer.batches import Edges, Lists
+from trainer.data.batches import Edges, Lists
 from trainer.losses.listwise import best_against_rest_loss, plackett_luce_loss, ranking_loss
 from trainer.losses.means import edge_weights, prompt_mean
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from trainer.batches import Edges
+from trainer.data.batches import Edges
 from trainer.losses.means import edge_weights, prompt_mean
 
 MARGINS = {"none": 0.0, "small": 1 / 3, "large": 1.0}

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.config import SampleOptions
-from trainer.networks import context_length
+from trainer.models.networks import context_length
 from trainer.sampling.cache import GrowingCache, left_padded
 from trainer.sampling.drawing import row_key, tokens_draw, uniform
 from trainer.sampling.engine import Sampled, SampleRequest, SamplingError, stop_at

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.batches import Edges, Lists
+from trainer.data.batches import Edges, Lists
 
 LN2 = math.log(2)
 Said = tuple[int, int, str, float, int]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.trainer.losses.cases import Case, edges_of, lists_of, ones, random_case
-from trainer.batches import Edges
+from trainer.data.batches import Edges
 from trainer.losses import EDGE_LOSSES, LIST_LOSSES, preference_loss
 
 LOSSES = (*EDGE_LOSSES, *LIST_LOSSES)

@@ -24,7 +24,7 @@ from tests.trainer.losses.cases import (
     turned,
     vector,
 )
-from trainer.batches import Lists
+from trainer.data.batches import Lists
 from trainer.losses import best_against_rest_loss, plackett_luce_loss, ranked_weights, ranking_loss, reward_loss
 
 ListLoss = Callable[[Tensor, Lists], Tensor]

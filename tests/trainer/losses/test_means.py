@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.trainer.losses.cases import edges_of, lists_of, loop_mean, ones, random_case, vector
-from trainer.batches import collate
-from trainer.groups import PREFERRED, TIED, Edge, Group, Ranking
+from trainer.data.batches import collate
+from trainer.data.groups import PREFERRED, TIED, Edge, Group, Ranking
 from trainer.losses import TIES, counted_weights, prompt_mean, ranked_weights, rated_weights
 
 NAN = math.nan

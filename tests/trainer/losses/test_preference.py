@@ -35,7 +35,7 @@ from tests.trainer.losses.policies import (
     pair_loss,
     policy_case,
 )
-from trainer.batches import Edges
+from trainer.data.batches import Edges
 from trainer.losses import EDGE_LOSSES, LIST_LOSSES, counted_weights, implicit_rewards, preference_loss, ranked_weights
 
 

@@ -24,7 +24,7 @@ from tests.trainer.losses.cases import (
     turned,
     vector,
 )
-from trainer.batches import Edges
+from trainer.data.batches import Edges
 from trainer.losses import TIES, answer_loss, counted_weights, margins_of, rated_weights, rating_loss, reward_loss
 
 NAN = math.nan

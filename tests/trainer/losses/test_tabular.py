@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.trainer.losses.cases import NO_EDGES, NO_LISTS, edges_of, lists_of, ones
-from trainer.batches import Edges, Lists
+from trainer.data.batches import Edges, Lists
 from trainer.losses import preference_loss
 
 REWARDS = [1.0, 0.2, -0.5, 0.6, -1.2]

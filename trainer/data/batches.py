@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.groups import TIED, Group
-from trainer.layouts import Layout
+from trainer.data.groups import TIED, Group
+from trainer.data.layouts import Layout
 
 GPU_MULTIPLE = 128
 """Rows on a GPU are filled up to a multiple of this: compiled kernels meet few lengths, and blocks are full."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from trainer.conversations import Tokenizer
-from trainer.groups import Edge, Exclusions, Group, Writer
-from trainer.ratings import ratings_of
+from trainer.data.conversations import Tokenizer
+from trainer.data.groups import Edge, Exclusions, Group, Writer
+from trainer.data.ratings import ratings_of
+from trainer.data.snapshots import Snapshot
 from trainer.records import ComparisonRow
-from trainer.snapshots import Snapshot
 
 NO_RATING = "its ratings are on no scale"
 

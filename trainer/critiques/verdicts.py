@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from trainer.groups import PREFERRED, TIED
+from trainer.data.groups import PREFERRED, TIED
 from trainer.records import EdgeRow
 
 LETTERS = string.ascii_uppercase

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from trainer.data.snapshots import Snapshot
 from trainer.records import RatingRow
-from trainer.snapshots import Snapshot
 
 TRUTH = {"yes": 1.0, "no": 0.0}
 """Not applicable and unanswered are neither."""

@@ -7,11 +7,11 @@ completions; what it writes ends in a verdict.
 from collections.abc import Sequence
 from hashlib import sha256
 
-from trainer.conversations import ConversationError, Tokenizer, completion_ids, conversation_shorter, prompt_ids
-from trainer.groups import REFUSED, TOO_LONG, Exclusions, Group
+from trainer.critiques.verdicts import LETTERS, VERDICT, tiers_of, verdict_write
+from trainer.data.conversations import ConversationError, Tokenizer, completion_ids, conversation_shorter, prompt_ids
+from trainer.data.groups import REFUSED, TOO_LONG, Exclusions, Group
+from trainer.data.snapshots import Snapshot
 from trainer.records import ComparisonRow, Message
-from trainer.snapshots import Snapshot
-from trainer.verdicts import LETTERS, VERDICT, tiers_of, verdict_write
 
 NO_REASONS = "its annotator wrote no reasons"
 NO_RANKING = "what was said is no ranking of all that was shown"

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from trainer import distributed
-from trainer.batches import Batch, Feed, unique_tokens
-from trainer.groups import Group
-from trainer.memory import again_error, longest_of, memory_release, out_of_memory, single_error
-from trainer.optimization import gradients_clip
+from trainer.data.batches import Batch, Feed, unique_tokens
+from trainer.data.groups import Group
+from trainer.loop import distributed
+from trainer.loop.memory import again_error, longest_of, memory_release, out_of_memory, single_error
+from trainer.loop.optimization import gradients_clip
 from trainer.runs import CommandError, say
 
 NAMED = 8

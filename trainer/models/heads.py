@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from trainer.config import RewardOptions
-from trainer.groups import Group
+from trainer.data.groups import Group
 from trainer.runs import InputError
 
 KEY = "reward_model"

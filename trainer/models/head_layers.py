@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from trainer.heads import Reading, RewardHead, reading_of, reading_set
+from trainer.models.heads import Reading, RewardHead, reading_of, reading_set
 
 DECODER_HEAD = "score"
 """Decoders call their only layer so, and read it at the last token; what encoders have reads the first."""

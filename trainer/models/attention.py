@@ -15,7 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from trainer.layouts import Layout
+from trainer.data.layouts import Layout
 
 SHARED = "shared_prompts"
 # What a model may hand to its attention beside tensors without changing what this computes.

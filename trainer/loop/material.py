@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.batches import Feed
 from trainer.config import Options, TrainingOptions
-from trainer.conversations import ConversationError, Tokenizer, tokenizer_load
-from trainer.groups import PREFERRED, TIED, Exclusions, Group
-from trainer.networks import context_length
-from trainer.optimization import device_resolve, dtype_resolve, precision
+from trainer.data.batches import Feed
+from trainer.data.conversations import ConversationError, Tokenizer, tokenizer_load
+from trainer.data.groups import PREFERRED, TIED, Exclusions, Group
+from trainer.data.snapshots import Snapshot, snapshot_read
+from trainer.loop import distributed
+from trainer.loop.optimization import device_resolve, dtype_resolve, precision
+from trainer.models.networks import context_length
 from trainer.records import Request, canonical
 from trainer.runs import InputError, RunFolder, say
-from trainer.snapshots import Snapshot, snapshot_read
 
 HELD_OUT = ("validation", "test")
 Reader = Callable[[str], tuple[list[Group], Exclusions]]

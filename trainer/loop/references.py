@@ -21,15 +21,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.adapters import adapters_off, weights_digest
-from trainer.batches import Feed
 from trainer.config import PreferenceOptions
-from trainer.conversations import ConversationError, tokenizer_load
+from trainer.data.batches import Feed
+from trainer.data.conversations import ConversationError, tokenizer_load
+from trainer.data.groups import Group
 from trainer.durable import aside_of, synced
-from trainer.groups import Group
-from trainer.material import Setup
-from trainer.networks import completion_logprobs, policy_load, prompts_share
+from trainer.loop import distributed
+from trainer.loop.material import Setup
+from trainer.models.adapters import adapters_off, weights_digest
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.records import canonical
 from trainer.runs import InputError, RunFolder, leading, say
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from trainer.batches import unique_tokens
-from trainer.groups import Group
+from trainer.data.batches import unique_tokens
+from trainer.data.groups import Group
 from trainer.runs import CommandError, InputError
 
 # What PyTorch says when the memory of a machine, rather than that of a GPU, is used up.

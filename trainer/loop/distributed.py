@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from trainer.batches import unique_tokens
-from trainer.groups import Group
+from trainer.data.batches import unique_tokens
+from trainer.data.groups import Group
 from trainer.runs import CommandError, InputError
 
 PATIENCE = timedelta(hours=6)

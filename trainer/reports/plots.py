@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.drawing import Plot, Point, Series, svg
 from trainer.durable import folder_aside
+from trainer.reports.drawing import Plot, Point, Series, svg
 
 PLOTS = "plots"
 STEP, ACCURACY = "optimizer step", "accuracy"

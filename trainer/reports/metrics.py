@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.groups import PREFERRED, Edge, Group
-from trainer.intervals import Estimate, Floats, Numbers, Proportion, gain, mean, proportion
+from trainer.data.groups import PREFERRED, Edge, Group
+from trainer.reports.intervals import Estimate, Floats, Numbers, Proportion, gain, mean, proportion
 
 # A coin is right half of the time, whatever it is asked.
 RANDOM = 0.5

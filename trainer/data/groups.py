@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from trainer.conversations import ConversationError, Tokenizer, completion_ids, prompt_fit, prompt_ids
-from trainer.ratings import ratings_of
+from trainer.data.conversations import ConversationError, Tokenizer, completion_ids, prompt_fit, prompt_ids
+from trainer.data.ratings import ratings_of
+from trainer.data.snapshots import Snapshot
 from trainer.records import ComparisonRow, CompletionRow, Message
-from trainer.snapshots import Snapshot
 
 PREFERRED, TIED = ">", "="
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trainer.conversations import Tokenizer, completion_ids, prompt_fit, prompt_ids
-from trainer.groups import EMPTY, TOO_LONG, Group
+from trainer.data.conversations import Tokenizer, completion_ids, prompt_fit, prompt_ids
+from trainer.data.groups import EMPTY, TOO_LONG, Group
+from trainer.data.snapshots import Snapshot
 from trainer.records import CompletionLine
-from trainer.snapshots import Snapshot
 
 
 @dataclass(frozen=True)

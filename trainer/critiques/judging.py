@@ -14,19 +14,19 @@ from typing import Any
 import torch
 
 from trainer.config import EvaluateOptions, SampleOptions
-from trainer.conversations import ConversationError, Tokenizer, end_id, tokenizer_load
-from trainer.critique import TOO_MANY, critique_prompt, order_drawn
-from trainer.groups import REFUSED, TOO_LONG, Exclusions, Group, groups_from
-from trainer.material import HELD_OUT
-from trainer.metrics import accuracy_breakdown, accuracy_report
-from trainer.networks import context_length, policy_load
-from trainer.optimization import device_resolve, dtype_resolve
+from trainer.critiques.critique import TOO_MANY, critique_prompt, order_drawn
+from trainer.critiques.verdicts import LETTERS, Tiers, agreement, verdict_read, verdict_scores
+from trainer.data.conversations import ConversationError, Tokenizer, end_id, tokenizer_load
+from trainer.data.groups import REFUSED, TOO_LONG, Exclusions, Group, groups_from
+from trainer.data.snapshots import Snapshot, snapshot_read
+from trainer.loop.material import HELD_OUT
+from trainer.loop.optimization import device_resolve, dtype_resolve
+from trainer.models.networks import context_length, policy_load
 from trainer.records import CritiqueLine, EventLine, Request
+from trainer.reports.metrics import accuracy_breakdown, accuracy_report
 from trainer.runs import InputError, RunFolder, say
 from trainer.sampling.engine import Sampled, SampleRequest
 from trainer.sampling.transformers_engine import TransformersEngine, stop_ids_of
-from trainer.snapshots import Snapshot, snapshot_read
-from trainer.verdicts import LETTERS, Tiers, agreement, verdict_read, verdict_scores
 
 CRITIQUE_TOKENS = 256
 """The longest critique, in tokens; never more than half of what the model can read."""

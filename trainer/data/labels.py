@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from trainer.conversations import Tokenizer
-from trainer.groups import Edge, Exclusions, Group, Writer
-from trainer.ratings import TRUTH, ratings_of
+from trainer.data.conversations import Tokenizer
+from trainer.data.groups import Edge, Exclusions, Group, Writer
+from trainer.data.ratings import TRUTH, ratings_of
+from trainer.data.snapshots import Snapshot
 from trainer.records import Manifest, RatingRow
-from trainer.snapshots import Snapshot
 
 DESIRABLE, UNDESIRABLE = 1.0, 0.0
 MIDDLE = 0.5

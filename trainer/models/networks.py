@@ -21,10 +21,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from trainer.attention import SHARED, sharing_enable
-from trainer.batches import Tokens
-from trainer.conversations import Tokenizer, end_id
-from trainer.head_layers import (
+from trainer.data.batches import Tokens
+from trainer.data.conversations import Tokenizer, end_id
+from trainer.models.attention import SHARED, sharing_enable
+from trainer.models.head_layers import (
     final_layer,
     head_apply,
     head_modules,
@@ -35,8 +35,8 @@ from trainer.head_layers import (
     reading_save,
     reads_last,
 )
-from trainer.heads import Pooling, RewardHead, reading_of, reading_set
-from trainer.logprobs import Head, selected_logprobs
+from trainer.models.heads import Pooling, RewardHead, reading_of, reading_set
+from trainer.models.logprobs import Head, selected_logprobs
 from trainer.runs import InputError, say
 
 _OWN_SCORES: "WeakSet[nn.Module]" = WeakSet()
@@ -168,7 +168,11 @@ def token_logprobs(policy: PreTrainedModel, tokens: Tokens) -> Tensor:
     """(M,) float32 log-probability of each token of each completion, given its prompt and what stands before it."""
     if policy in _OWN_LOGITS:
         return _own_logprobs(policy, tokens)
-    return selected_logprobs(hidden_states(policy, tokens)[tokens.sources], head_of(policy), tokens.targets)
+    states = hidden_states(policy, tokens)[tokens.sources]
+    if torch.is_autocast_enabled(states.device.type):
+        # The last norm gives float32 back; the greatest product of all is to be computed like the others.
+        states = states.to(torch.get_autocast_dtype(states.device.type))
+    return selected_logprobs(states, head_of(policy), tokens.targets)
 
 
 def completion_logprobs(policy: PreTrainedModel, tokens: Tokens) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import platform
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,16 @@ def versions_here() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    folder, digest = Path(__file__).parent, hashlib.sha256()
+    return found | {"prefloop": trainer_version()}
+
+
+@cache
+def trainer_version() -> str:
+    """Which code trains: the SHA-256 of the trainer's source files."""
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return found | {"prefloop": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _chosen(options: Options) -> "list[dataclasses.Field[Any]]":

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from trainer.batches import Batch, Feed
-from trainer.conversations import Tokenizer, tokenizer_load
-from trainer.groups import Group
-from trainer.heads import QUESTION, Reading, reading_of
-from trainer.networks import context_length, head_scores, prompts_share, reward_load
+from trainer.data.batches import Batch, Feed
+from trainer.data.conversations import Tokenizer, tokenizer_load
+from trainer.data.groups import Group
+from trainer.models.heads import QUESTION, Reading, reading_of
+from trainer.models.networks import context_length, head_scores, prompts_share, reward_load
 from trainer.records import canonical
 from trainer.runs import InputError
 

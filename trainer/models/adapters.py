@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from trainer.config import TrainingOptions
 from trainer.durable import json_write
-from trainer.networks import backbone
+from trainer.models.networks import backbone
 from trainer.records import canonical
 from trainer.runs import InputError, RunFolder, leading, say
 

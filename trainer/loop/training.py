@@ -20,27 +20,27 @@ from torch import Tensor
 from torch.optim import AdamW
 from transformers import PreTrainedModel
 
-from trainer import distributed
-from trainer.adapters import adapters_merge
-from trainer.batches import Edges, Feed
-from trainer.card import card_write, versions_here
-from trainer.checkpoints import checkpoint_bytes, checkpoint_load, checkpoint_save, checkpoint_weights
 from trainer.config import Options, TrainingOptions
-from trainer.conversations import Tokenizer
-from trainer.disk import disk_check
+from trainer.data.batches import Edges, Feed
+from trainer.data.conversations import Tokenizer
+from trainer.data.groups import Group
 from trainer.durable import folder_aside
-from trainer.groups import Group
-from trainer.material import groups_digest
-from trainer.memory import MemoryEndError, checkpointing_enable, out_of_memory
-from trainer.metrics import accuracy_report
-from trainer.networks import model_save
-from trainer.optimization import gradients_clip, optimizer_step, rate_at
-from trainer.plots import plots_write
+from trainer.loop import distributed
+from trainer.loop.checkpoints import checkpoint_bytes, checkpoint_load, checkpoint_save, checkpoint_weights
+from trainer.loop.disk import disk_check
+from trainer.loop.material import groups_digest
+from trainer.loop.memory import MemoryEndError, checkpointing_enable, out_of_memory
+from trainer.loop.optimization import gradients_clip, optimizer_step, rate_at
+from trainer.loop.steps import NotFiniteError, Step
+from trainer.loop.stopping import Patience
+from trainer.loop.trackers import Tracker, tracker_open
+from trainer.models.adapters import adapters_merge
+from trainer.models.networks import model_save
 from trainer.records import CHECKPOINTS, MODEL, Checkpoint, checkpoint_newest
+from trainer.reports.card import card_write, versions_here
+from trainer.reports.metrics import accuracy_report
+from trainer.reports.plots import plots_write
 from trainer.runs import InputError, RunFolder, leading, say
-from trainer.steps import NotFiniteError, Step
-from trainer.stopping import Patience
-from trainer.trackers import Tracker, tracker_open
 
 SAY_EVERY = 10.0
 SAID = ("loss", "accuracy", "accuracy_low", "accuracy_high", "longer_wins", "random", "margin", "grad_norm")

@@ -1,0 +1,1 @@
+"""Reward models that write why, and then which."""

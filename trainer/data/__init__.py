@@ -1,0 +1,1 @@
+"""What is learned from: snapshot folders, token ids, groups of completions, batches."""

@@ -1,0 +1,1 @@
+"""What a run tells: figures with intervals, plots, the model card."""
