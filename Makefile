@@ -91,15 +91,16 @@ $(VENV)/.core: requirements.lock | $(VENV)/.made
 	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
-# Torch stands in no lock file: which build is right depends on the machine. Its version is fixed.
+# Torch stands in no lock file: which build is right depends on the machine. Its version is fixed. It comes first: what
+# needs it then finds it there, and pip, which asks for hashes of all it fetches, does not look for another.
 $(VENV)/.ml: requirements-ml.lock pyproject.toml | $(VENV)/.made
 	@echo "Installing the trainer's packages: requirements-ml.lock and $(TORCH) …"
-	@$(PIP) --require-hashes -r requirements-ml.lock
 	@$(PIP) $(TORCH)
+	@$(PIP) --require-hashes -r requirements-ml.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock requirements-ml.lock requirements.lock pyproject.toml | $(VENV)/.made
 	@echo "Installing the packages of requirements-dev.lock and $(TORCH) …"
-	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) $(TORCH)
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@ $(VENV)/.core $(VENV)/.ml
