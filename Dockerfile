@@ -20,8 +20,9 @@ CMD ["uvicorn", "labelapp.asgi:application", "--host", "0.0.0.0", "--port", "800
 FROM web AS trainer
 USER root
 COPY requirements-ml.lock ./
-RUN pip install --disable-pip-version-check --require-hashes -r requirements-ml.lock \
-    && pip install --disable-pip-version-check "$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+# Torch first: what needs it then looks for no other.
+RUN pip install --disable-pip-version-check "$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)" \
+    && pip install --disable-pip-version-check --require-hashes -r requirements-ml.lock
 USER prefloop
 CMD ["celery", "-A", "labelapp", "worker", "-Q", "compute", "-n", "compute@%h", "--pool", "threads", \
      "--concurrency", "1", "--without-gossip", "--without-mingle"]
