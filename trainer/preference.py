@@ -27,16 +27,13 @@ from trainer.loop.material import Material, Setup, material_read, max_length_res
 from trainer.loop.optimization import optimizer_build
 from trainer.loop.references import References, references_make
 from trainer.loop.steps import Objective, Portion
-from trainer.loop.training import Training, judged_report, rows_split, shares
+from trainer.loop.training import Judged, Training, judged_breakdown, judged_report, rows_split, shares
 from trainer.losses import EDGE_LOSSES, kto_baseline
 from trainer.models.adapters import adapters_add
 from trainer.models.networks import completion_logprobs, policy_load, prompts_share
 from trainer.records import MODEL, Request
-from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import InputError, RunFolder, say
 from trainer.stages import PREFERRED_STAGE, preferred_learned
-
-Judged = list[tuple[Group, list[float]]]
 
 
 def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]:
@@ -154,13 +151,7 @@ class Policy:
         """Where the accuracy on held-out comparisons comes from."""
         if material.split is None:
             return {}
-        judged = self.measure(material.held_out)[1]
-        return accuracy_breakdown(
-            prompts=[group.prompt for group, _ in judged],
-            scores=[rewards for _, rewards in judged],
-            lengths=[[len(completion) for completion in group.completions] for group, _ in judged],
-            edges=[group.edges for group, _ in judged],
-        )
+        return judged_breakdown(self.measure(material.held_out)[1])
 
 
 def options_check(request: Request, options: PreferenceOptions) -> None:

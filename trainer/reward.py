@@ -23,13 +23,12 @@ from trainer.loop import distributed
 from trainer.loop.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
 from trainer.loop.optimization import optimizer_build
 from trainer.loop.steps import Objective, Portion
-from trainer.loop.training import Training, agreement, judged_report, rows_split
+from trainer.loop.training import Judged, Training, agreement, judged_breakdown, judged_report, rows_split
 from trainer.models.adapters import adapters_add, adapters_merge
 from trainer.models.head_layers import head_modules, tie_width, tie_width_attach
 from trainer.models.heads import Reading, heads_wanted, reading_of, reading_set
 from trainer.models.networks import head_scores, prompts_share, reward_load
 from trainer.records import SPLITS, Request
-from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import RunFolder, say
 
 NO_HEAD = "no head is for the prompt's tags"
@@ -102,10 +101,10 @@ class _Judge:
     feed: Feed
 
     @torch.no_grad()
-    def measure(self, groups: Sequence[Group]) -> tuple[dict[str, float], list[tuple[Group, list[float]]]]:
+    def measure(self, groups: Sequence[Group]) -> tuple[dict[str, float], Judged]:
         """Loss and accuracy beside the baselines, and the scores of all completions; the same in every process."""
         totals = self.aims.totals(groups)
-        mine: list[tuple[Group, list[float]]] = []
+        mine: Judged = []
         losses = dict.fromkeys(totals, 0.0)
         for part, batch in self.feed.batches(distributed.own(groups)):
             with self.setup.precision():
@@ -124,13 +123,7 @@ class _Judge:
         """Where the accuracy on held-out comparisons comes from."""
         if material.split is None:
             return {}
-        judged = self.measure(material.held_out)[1]
-        return accuracy_breakdown(
-            prompts=[group.prompt for group, _ in judged],
-            scores=[scores for _, scores in judged],
-            lengths=[[len(completion) for completion in group.completions] for group, _ in judged],
-            edges=[group.edges for group, _ in judged],
-        )
+        return judged_breakdown(self.measure(material.held_out)[1])
 
     @torch.no_grad()
     def mean(self, groups: Sequence[Group], head: int) -> float:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from trainer.data.conversations import Tokenizer
-from trainer.data.groups import Edge, Exclusions, Group, Writer
+from trainer.data.groups import Edge, Exclusions, Group
+from trainer.data.rated import chosen_groups_from
 from trainer.data.ratings import TRUTH, ratings_of
 from trainer.data.snapshots import Snapshot
 from trainer.records import Manifest, RatingRow
@@ -62,28 +63,11 @@ def rated_from(
 
     One group for each prompt, of weight 1. A group whose longest completion does not fit is left out whole.
     """
-    excluded = Exclusions(unit="rated completions")
-    writer = Writer(snapshot, tokenizer, max_length, excluded)
-    groups = []
-    for prompt, ids in _rated_by_prompt(snapshot, split):
-        labeled = [id_ for id_, label in zip(ids, rated(snapshot, ids), strict=True) if label is not None]
-        excluded.found += len(ids)
-        if len(labeled) < len(ids):
-            excluded.add(UNLABELED, len(ids) - len(labeled))
-        rows = [snapshot.completions[id_] for id_ in labeled]
-        if rows and (parts := writer.parts(prompt, rows, len(rows))) is not None:
-            excluded.kept += len(rows)
-            groups.append(Group(prompt, *parts, [], 1.0, tuple(labeled), (), (), *ratings_of(snapshot, labeled)))
-    return groups, excluded
 
+    def labeled(ids: Sequence[int]) -> list[int]:
+        return [id_ for id_, label in zip(ids, rated(snapshot, ids), strict=True) if label is not None]
 
-def _rated_by_prompt(snapshot: Snapshot, split: str) -> list[tuple[int, list[int]]]:
-    found: dict[int, list[int]] = {}
-    for completion in sorted(snapshot.ratings_by_completion):
-        prompt = snapshot.completions[completion]["prompt"]
-        if snapshot.prompts[prompt]["split"] == split:
-            found.setdefault(prompt, []).append(completion)
-    return sorted(found.items())
+    return chosen_groups_from(snapshot, tokenizer, split=split, max_length=max_length, chosen=labeled, cause=UNLABELED)
 
 
 def _side(mean: float | None) -> Label:

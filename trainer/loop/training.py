@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from trainer.config import Options, TrainingOptions
 from trainer.data.batches import Edges, Feed
 from trainer.data.conversations import Tokenizer
-from trainer.data.groups import Group
+from trainer.data.groups import Edge, Group
 from trainer.durable import folder_aside
 from trainer.loop import distributed
 from trainer.loop.checkpoints import checkpoint_bytes, checkpoint_load, checkpoint_save, checkpoint_weights
@@ -38,7 +38,7 @@ from trainer.models.adapters import adapters_merge
 from trainer.models.networks import model_save
 from trainer.records import CHECKPOINTS, MODEL, Checkpoint, checkpoint_newest
 from trainer.reports.card import card_write, versions_here
-from trainer.reports.metrics import accuracy_report
+from trainer.reports.metrics import accuracy_breakdown, accuracy_report
 from trainer.reports.plots import plots_write
 from trainer.runs import InputError, RunFolder, leading, say
 
@@ -304,13 +304,26 @@ def rows_split(groups: Sequence[Group], values: Tensor) -> list[tuple[Group, lis
     return [(group, part.tolist()) for group, part in zip(groups, torch.split(values.cpu(), sizes), strict=True)]
 
 
-def judged_report(judged: Sequence[tuple[Group, list[float]]]) -> dict[str, float]:
+Judged = list[tuple[Group, list[float]]]
+"""Groups with a value for each of their completions."""
+
+
+def judged_report(judged: Judged) -> dict[str, float]:
     """How well the values of completions agree with what people said, beside the baselines."""
+    return accuracy_report(*_columns(judged))
+
+
+def judged_breakdown(judged: Judged) -> dict[str, Any]:
+    """Where that agreement comes from."""
+    return accuracy_breakdown(*_columns(judged))
+
+
+def _columns(
+    judged: Judged,
+) -> tuple[list[int], list[list[float]], list[list[int]], list[list[Edge]]]:
+    """Prompts, values, lengths in tokens and edges of groups, in an order that does not depend on batches."""
     ordered = sorted(judged, key=lambda pair: (pair[0].prompt, pair[0].ids))
     groups = [group for group, _ in ordered]
-    return accuracy_report(
-        prompts=[group.prompt for group in groups],
-        scores=[values for _, values in ordered],
-        lengths=[[len(completion) for completion in group.completions] for group in groups],
-        edges=[group.edges for group in groups],
-    )
+    lengths = [[len(completion) for completion in group.completions] for group in groups]
+    edges = [group.edges for group in groups]
+    return [group.prompt for group in groups], [values for _, values in ordered], lengths, edges
