@@ -14,6 +14,9 @@ UNLOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix 
   cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --python-version 3.11 $(addprefix --no-emit-package ,$(UNLOCKED)) pyproject.toml
+# Tests share the cores; each of them does with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+TOGETHER := --numprocesses logical --maxprocesses 4
 BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
@@ -34,18 +37,18 @@ run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for ano
 	@exec $(PY) manage.py up --host $(HOST) --port $(PORT)
 
 test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
-	$(PY) -m pytest -m "not services and not browser and not learning"
-	$(if $(CHROMIUM),$(PY) -m pytest -m "browser and not services",@echo "Chromium is not installed: the browser tests were left out.")
+	$(PYTEST) $(TOGETHER) -m "not services and not browser and not learning"
+	$(if $(CHROMIUM),$(PYTEST) $(TOGETHER) -m "browser and not services",@echo "Chromium is not installed: the browser tests were left out.")
 
 test-learning: install-dev ## run the tests that train models until they have learned something (some minutes)
-	$(PY) -m pytest -m learning
+	$(PYTEST) $(TOGETHER) -m learning
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
 	$(PY) -m pytest -m "services and not browser"
 	$(if $(CHROMIUM),$(PY) -m pytest -m "services and browser",@echo "Chromium is not installed: the ring was not turned in a browser.")
 
 test-browser: install-dev ## run the tests of pages in Chromium
-	$(PY) -m pytest -m "browser and not services"
+	$(PYTEST) $(TOGETHER) -m "browser and not services"
 
 lint: install-dev ## check style, types, templates and migrations
 	$(PY) -m ruff check .

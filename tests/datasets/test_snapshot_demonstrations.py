@@ -9,9 +9,16 @@ from pytest_django import Settings
 
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import snapshot_diff
-from labelapp.models import Annotator, Batch, ComparisonTask, Project, Prompt, Protocol, Snapshot
+from labelapp.models import Annotator, Batch, ComparisonTask, Demonstration, Project, Prompt, Protocol, Snapshot
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze, frozen, left_out
-from tests.factories import annotation_make, batch_to_write, demonstration_make, external_make, labeler_make
+from tests.factories import (
+    annotation_make,
+    batch_to_write,
+    demonstration_make,
+    external_make,
+    labeler_make,
+    prompt_make,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +117,30 @@ def test_nothing_is_learned_from_a_prompt_in_quarantine(
     assert (told["comparisons", "removed"], told["demonstrations", "removed"]) == (why, why)
     away.update(quarantined_at=timezone.now() + timedelta(hours=1))
     assert len(frozen(project).demonstrations) == 2
+
+
+def test_demonstrations_are_the_newest_of_each_annotator(project: Project, writers: list[Annotator]) -> None:
+    prompt = prompt_make(project)
+    first = Demonstration.objects.create(prompt=prompt, annotator=writers[0], text="One", text_hash="1")
+    second = Demonstration.objects.create(
+        prompt=prompt, annotator=writers[0], text="Two", text_hash="2", supersedes=first
+    )
+    third = Demonstration.objects.create(prompt=prompt, annotator=writers[1], text="Three", text_hash="3")
+    Demonstration.objects.create(prompt=prompt, annotator=external_make(project, "kim"), text=" ", text_hash="4")
+    snapshot = frozen(project)
+    assert [(row["demonstration"], row["text"]) for row in snapshot.demonstrations] == [
+        (second.pk, "Two"),
+        (third.pk, "Three"),
+    ]
+    assert list(snapshot.prompts) == [prompt.pk]
+    assert snapshot.manifest["counts"]["demonstrations_left_out"] == {"superseded": 1, "empty": 1}
+
+
+def test_with_batches_chosen_demonstrations_are_on_their_prompts(
+    project: Project, batch: Batch, writers: list[Annotator]
+) -> None:
+    prompts = [batch.tasks.earliest("pk").prompt, prompt_make(project)]
+    for prompt in prompts:
+        Demonstration.objects.create(prompt=prompt, annotator=writers[0], text="Mine", text_hash="1")
+    snapshot = frozen(project, batches=(batch.pk,))
+    assert [row["prompt"] for row in snapshot.demonstrations] == [prompts[0].pk]

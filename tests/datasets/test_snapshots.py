@@ -343,33 +343,6 @@ def test_tasks_that_check_labelers_are_not_learned_from(project: Project, batch:
     assert ([row["task"] for row in snapshot.comparisons], left_out(snapshot)) == ([first.pk], {"purpose": 1})
 
 
-def test_demonstrations_are_the_newest_of_each_annotator(project: Project, crowd: list[Annotator]) -> None:
-    prompt = factories.prompt_make(project)
-    first = Demonstration.objects.create(prompt=prompt, annotator=crowd[0], text="One", text_hash="1")
-    second = Demonstration.objects.create(
-        prompt=prompt, annotator=crowd[0], text="Two", text_hash="2", supersedes=first
-    )
-    third = Demonstration.objects.create(prompt=prompt, annotator=crowd[1], text="Three", text_hash="3")
-    Demonstration.objects.create(prompt=prompt, annotator=crowd[2], text=" ", text_hash="4")
-    snapshot = frozen(project)
-    assert [(row["demonstration"], row["text"]) for row in snapshot.demonstrations] == [
-        (second.pk, "Two"),
-        (third.pk, "Three"),
-    ]
-    assert list(snapshot.prompts) == [prompt.pk]
-    assert snapshot.manifest["counts"]["demonstrations_left_out"] == {"superseded": 1, "empty": 1}
-
-
-def test_with_batches_chosen_demonstrations_are_on_their_prompts(
-    project: Project, batch: Batch, crowd: list[Annotator]
-) -> None:
-    prompts = [batch.tasks.earliest("pk").prompt, factories.prompt_make(project)]
-    for prompt in prompts:
-        Demonstration.objects.create(prompt=prompt, annotator=crowd[0], text="Mine", text_hash="1")
-    snapshot = frozen(project, batches=(batch.pk,))
-    assert [row["prompt"] for row in snapshot.demonstrations] == [prompts[0].pk]
-
-
 def test_the_same_labels_are_one_snapshot(
     project: Project, task: ComparisonTask, crowd: list[Annotator], omar: User
 ) -> None:
