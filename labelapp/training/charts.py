@@ -24,10 +24,22 @@ class Tick:
     label: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The size of a drawing, and where the axes stand in it."""
+
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
 @dataclass(frozen=True)
-class Chart:
-    """One measured thing over the steps, or over another. `line`, `smooth` and `dots` are places in a drawing of
-    `width` x `height`; `across` says what the horizontal axis is.
+class Chart(Frame):
+    """One measured thing over the steps, or over another. `line`, `smooth` and `dots` are places in the drawing;
+    `across` says what the horizontal axis is.
     """
 
     name: str
@@ -39,12 +51,6 @@ class Chart:
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     last: list[Point]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
 
 
 def chart_make(name: str, points: Sequence[Point], held_out: Sequence[Point] = (), *, last: int = 10) -> Chart | None:

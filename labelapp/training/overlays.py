@@ -11,6 +11,7 @@ from labelapp.training.charts import (
     SMOOTHED_FROM,
     TOP,
     WIDTH,
+    Frame,
     Point,
     Scale,
     Tick,
@@ -36,7 +37,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Overlay:
+class Overlay(Frame):
     """One measured thing over the steps of several runs."""
 
     name: str
@@ -44,12 +45,6 @@ class Overlay:
     series: list[Series]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
 
 
 def overlay_make(name: str, lines: Mapping[int, tuple[str, Sequence[Point]]]) -> Overlay | None:

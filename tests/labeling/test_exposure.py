@@ -13,6 +13,7 @@ from labelapp.labeling.services.exposure import DAY_LIMIT, PAUSE, STRETCH_LIMIT,
 from labelapp.labeling.services.seats import seat_reserve, seat_show, seat_take, seat_transition, task_skip
 from labelapp.models import Annotator, Exposure, Pool, Project, Prompt, Protocol, Seat, TaskSkip
 from tests.factories import batch_with_tasks
+from tests.labeling.acts import take
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -55,12 +56,6 @@ def sensitive_batch(project: Project, protocol: Protocol, **plan: Any) -> None:
     batch = batch_with_tasks(project, protocol, **plan)
     Pool.objects.filter(batch=batch).update(sensitivity=["hate"])
     Prompt.objects.filter(tasks__batch=batch).update(sensitivity=["hate"])
-
-
-def take(annotator: Annotator) -> Seat:
-    seat = seat_take(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
 
 
 def test_who_has_seen_nothing_is_not_limited(annotator: Annotator, clock: Clock) -> None:

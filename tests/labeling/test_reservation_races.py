@@ -16,6 +16,7 @@ from labelapp.labeling.services.seats import (
 )
 from labelapp.models import Annotator, Batch, Project, Protocol, Seat
 from tests.factories import batch_with_tasks, labeler_make
+from tests.labeling.acts import reserve, states, take
 
 State = Seat.State
 
@@ -23,22 +24,6 @@ State = Seat.State
 @pytest.fixture
 def batch(project: Project, protocol: Protocol) -> Batch:
     return batch_with_tasks(project, protocol, tasks=4)
-
-
-def take(annotator: Annotator) -> Seat:
-    seat = seat_take(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
-
-
-def reserve(annotator: Annotator) -> Seat:
-    seat = seat_reserve(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
-
-
-def states() -> list[str]:
-    return sorted(Seat.objects.values_list("state", flat=True))
 
 
 def together(*acts: Callable[[], object]) -> list[Exception]:

@@ -24,6 +24,7 @@ from labelapp.labeling.services.seats import (
 )
 from labelapp.models import Annotator, Batch, BatchTally, Pool, Project, Prompt, Protocol, Seat, TaskSkip
 from tests.factories import batch_with_tasks, labeler_make
+from tests.labeling.acts import reserve, states, take
 
 State = Seat.State
 
@@ -33,18 +34,6 @@ def batch(project: Project, protocol: Protocol) -> Batch:
     return batch_with_tasks(project, protocol, tasks=4)
 
 
-def take(annotator: Annotator) -> Seat:
-    seat = seat_take(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
-
-
-def reserve(annotator: Annotator) -> Seat:
-    seat = seat_reserve(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
-
-
 def fill(seat: Seat) -> None:
     """What submitting does to the queue, without the annotation's content."""
     assert seat_transition(Seat.objects.filter(pk=seat.pk), State.FILLED, lease_until=None) == 1
@@ -52,10 +41,6 @@ def fill(seat: Seat) -> None:
 
 def run_out() -> None:
     Seat.objects.exclude(lease_until=None).update(lease_until=timezone.now() - timedelta(seconds=1))
-
-
-def states() -> list[str]:
-    return sorted(Seat.objects.values_list("state", flat=True))
 
 
 def test_the_next_task_is_kept_for_two_minutes(annotator: Annotator, batch: Batch) -> None:

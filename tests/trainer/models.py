@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -39,6 +40,16 @@ KINDS: dict[str, dict[str, str]] = {
 }
 TEMPLATES = {"chat": CHAT_TEMPLATE, "bos_chat": BOS_TEMPLATE}
 VOCABULARY = 264
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+"""Of the smallest model of any family; weights so far from zero that a difference shows."""
 
 
 def byte_tokenizer(kind: str = "plain") -> PreTrainedTokenizerFast:

@@ -30,21 +30,12 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from tests.trainer.models import VOCABULARY, byte_tokenizer
+from tests.trainer.models import SIZES, byte_tokenizer
 from tests.trainer.snapshot_samples import completion_row, prompt_row
 from trainer.data.snapshots import snapshot_write
 from trainer.records import Manifest
 
-SMALL: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-}
+SMALL: dict[str, Any] = SIZES | {"pad_token_id": 0}
 DEBERTA = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "pooler_hidden_size": 16}
 MODERN = {"global_attn_every_n_layers": 1, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
 # How to build a language model and a classifier of each family of encoders.

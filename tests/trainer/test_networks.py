@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tests.trainer.models import STORIES, TINY, VOCABULARY, saved, tiny_llama
+from tests.trainer.models import SIZES, STORIES, TINY, VOCABULARY, saved, tiny_llama
 from trainer.data.batches import Tokens
 from trainer.data.batches import collate as collated
 from trainer.data.conversations import completion_ids, end_id, prompt_ids, tokenizer_load
@@ -38,20 +38,11 @@ from trainer.models.networks import (
 )
 from trainer.models.networks import _head_suffices as head_suffices
 
-SMALL: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.2,
-}
 ODD_HEADS = {
-    "capped": lambda: Gemma2Config(**SMALL, num_key_value_heads=1, head_dim=8, final_logit_softcapping=2.0),
-    "divided": lambda: GraniteConfig(**SMALL, logits_scaling=3.0),
-    "multiplied": lambda: CohereConfig(**SMALL, logit_scale=0.25),
-    "biased": lambda: PhiConfig(**SMALL),
+    "capped": lambda: Gemma2Config(**SIZES, num_key_value_heads=1, head_dim=8, final_logit_softcapping=2.0),
+    "divided": lambda: GraniteConfig(**SIZES, logits_scaling=3.0),
+    "multiplied": lambda: CohereConfig(**SIZES, logit_scale=0.25),
+    "biased": lambda: PhiConfig(**SIZES),
 }
 PAD = 0
 GROUPS = [

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -26,7 +25,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from tests.trainer.models import VOCABULARY, saved
+from tests.trainer.models import SIZES, VOCABULARY, saved
 from trainer.data.batches import Batch, collate
 from trainer.data.groups import Edge, Group
 from trainer.data.layouts import Layout
@@ -34,15 +33,6 @@ from trainer.losses import reward_loss
 from trainer.models.attention import SHARED, flex_compiled, sharing_enable
 from trainer.models.networks import completion_logprobs, is_shared, policy_load, prompts_share, reward_load, scores
 
-SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.2,
-}
 GROUPED = SIZES | {"num_key_value_heads": 1}
 FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**GROUPED),

@@ -6,7 +6,7 @@ from labelapp.labeling.judgement import Judgement
 from labelapp.labeling.seating import seating_new
 from labelapp.labeling.services.annotations import Effort, annotation_submit
 from labelapp.labeling.services.reports import report_make
-from labelapp.labeling.services.seats import seat_take, task_skip
+from labelapp.labeling.services.seats import task_skip
 from labelapp.models import (
     Annotation,
     Annotator,
@@ -22,16 +22,6 @@ from tests.factories import labeler_make
 
 def report(task: ComparisonTask, annotator: Annotator, kind: Report.Kind, **said: Any) -> Report:
     return report_make(annotator_id=annotator.pk, task=task, kind=kind, **said)
-
-
-def take(annotator: Annotator) -> Seat:
-    seat = seat_take(annotator_id=annotator.pk)
-    assert seat is not None
-    return seat
-
-
-def states(**which: Any) -> list[str]:
-    return sorted(Seat.objects.filter(**which).values_list("state", flat=True))
 
 
 def submit(seat: Seat, annotator: Annotator, protocol: Protocol) -> Annotation:

@@ -26,7 +26,8 @@ from labelapp.models import (
     TimeEntry,
 )
 from tests.factories import batch_with_tasks
-from tests.labeling.reports.acts import report, states, submit, take
+from tests.labeling.acts import states, take
+from tests.labeling.reports.acts import report, submit
 
 State, Kind = Seat.State, Report.Kind
 

@@ -22,7 +22,8 @@ from labelapp.models import (
     User,
 )
 from tests.factories import external_make
-from tests.labeling.reports.acts import crowd, skipped_by, states, submit, take
+from tests.labeling.acts import states, take
+from tests.labeling.reports.acts import crowd, skipped_by, submit
 
 State, Kind = Seat.State, Report.Kind
 RELEASED = Report.State.RELEASED

@@ -18,7 +18,8 @@ from labelapp.models import (
     User,
 )
 from tests.factories import annotation_make, labeler_make
-from tests.labeling.reports.acts import crowd, report, skipped_by, states, take
+from tests.labeling.acts import states, take
+from tests.labeling.reports.acts import crowd, report, skipped_by
 
 State, Kind = Seat.State, Report.Kind
 RELEASED, REMOVED = Report.State.RELEASED, Report.State.REMOVED
