@@ -27,6 +27,7 @@ LAST_WORDS = 60.0
 BUCKET = 2**24
 """Numbers of gradients that are added up at once: 64 MB."""
 
+_GONE = "Another process of this training ended; what it said is in its own output."
 _failed = "failed"
 _groups: list[Any] = []
 
@@ -69,9 +70,12 @@ def joined() -> Iterator[None]:
         raise
     except BaseException as error:
         # In a thread, because others may wait for this process elsewhere; then its end is what they notice.
-        telling = threading.Thread(target=_tell, args=(error,), daemon=True)
+        alone = threading.Event()
+        telling = threading.Thread(target=_tell, args=(error, alone), daemon=True)
         telling.start()
         telling.join(LAST_WORDS)
+        if alone.is_set() and isinstance(error, RuntimeError):
+            raise PeerError(_GONE) from error
         raise
     else:
         distributed.destroy_process_group()
@@ -86,7 +90,7 @@ def exchange(value: Any) -> list[Any]:
     try:
         told = _gather({"value": value})
     except RuntimeError as error:
-        raise PeerError("Another process of this training ended; what it said is in its own output.") from error
+        raise PeerError(_GONE) from error
     for number, one in enumerate(told):
         if _failed in one:
             message, code = one[_failed]
@@ -182,13 +186,14 @@ def _buckets(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _tell(error: BaseException) -> None:
+def _tell(error: BaseException, alone: threading.Event) -> None:
+    """Give the others a failure in place of a value; or set `alone` where they are gone."""
     code = getattr(error, "exit_code", CommandError.exit_code)
     text = str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
     try:
         _gather({_failed: [text, code]})
     except RuntimeError:
-        return  # the others are gone
+        alone.set()
 
 
 def _gather(message: Mapping[str, Any]) -> list[dict[str, Any]]:

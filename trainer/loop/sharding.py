@@ -27,12 +27,12 @@ from trainer.runs import InputError, say
 
 
 class _Sharded(Entrance):
-    """The entrance of a sharded model. `idle` is a pass that uses all weights; `blank` is the model without any."""
+    """The entrance of a sharded model, which keeps its modules as they were, without weights."""
 
     def __init__(self, model: PreTrainedModel, idle: Pass) -> None:
-        super().__init__(model)
-        self.idle = idle
-        vars(self)["blank"] = _blank(model)
+        super().__init__(model, idle)
+        # In a list, so that it is no part of what is sharded.
+        self.blank = [_blank(model)]
 
 
 def model_shard(model: PreTrainedModel, options: TrainingOptions, idle: Pass) -> None:
@@ -48,21 +48,10 @@ def model_shard(model: PreTrainedModel, options: TrainingOptions, idle: Pass) ->
         return
     distributed.replicas_check(model)
     entrance = _Sharded(model, idle)
-    mesh = init_device_mesh(model.device.type, (distributed.count(),))
     try:
-        for layer in _layers(model):
-            fully_shard(layer, mesh=mesh)
-        # Else what is outside of layers would stay together after a pass, and be that of an older step in the next.
-        fully_shard(entrance, mesh=mesh, reshard_after_forward=True)
+        _divide(entrance)
     except (NotImplementedError, ValueError) as error:
         raise InputError(f"{type(model).__name__} cannot be sharded: {error} Set parallel to replicas.") from error
-    for part in entrance.modules():
-        if isinstance(part, FSDPModule):
-            # A portion counts by its share of the step, so that gradients add up to it.
-            part.set_gradient_divide_factor(1.0)
-            part.set_force_sum_reduction_for_comms(True)
-            # A weight may be used in one process alone.
-            part.set_reduce_scatter_unused_params(True, recurse=False)
     entrance_set(model, entrance)
     held = sum(local(parameter).numel() for parameter in model.parameters())
     say(f"The model is sharded: this process holds {held:,} of its {model.num_parameters():,} weights.")
@@ -82,9 +71,8 @@ def model_gather(model: PreTrainedModel, optimizer: AdamW) -> None:
             if id(tensor) not in together:  # those that are tied stay so
                 together[id(tensor)] = nn.Parameter(whole(tensor.detach()), requires_grad=tensor.requires_grad)
             weights[name] = together[id(tensor)]
-    blank = vars(entrance)["blank"]
-    blank.load_state_dict(weights, strict=False, assign=True)
-    for name, part in blank.named_children():
+    entrance.blank[0].load_state_dict(weights, strict=False, assign=True)
+    for name, part in entrance.blank[0].named_children():
         setattr(model, name, part)
 
 
@@ -95,7 +83,7 @@ def turns(model: nn.Module, feed: Feed, groups: Sequence[Group]) -> Iterator[tup
     over a batch that counts for nothing until all are done, with a backward pass where gradients are computed.
     """
     entrance = entrance_of(model)
-    if not isinstance(entrance, _Sharded):
+    if entrance is None:
         yield from feed.batches(groups)
         return
     mine = sum(1 for _ in portions(groups, feed.micro_tokens, shared=feed.shared))
@@ -139,7 +127,25 @@ def gradients_norm(model: nn.Module) -> Tensor:
     return (norm**2 + squares).sqrt()
 
 
-def _turn_idle(entrance: _Sharded, feed: Feed) -> None:
+def _divide(entrance: Entrance) -> None:
+    """Divide a model by its layers, and what is outside of them. Raises ValueError for one that cannot be divided."""
+    if names := [name for name, _ in entrance.model.named_parameters(recurse=False)]:
+        raise ValueError(f"{', '.join(names)} are weights in none of its modules.")
+    mesh = init_device_mesh(entrance.model.device.type, (distributed.count(),))
+    for layer in _layers(entrance.model):
+        fully_shard(layer, mesh=mesh)
+    # Else what is outside of layers would stay together after a pass, and be that of an older step in the next.
+    fully_shard(entrance, mesh=mesh, reshard_after_forward=True)
+    for part in entrance.modules():
+        if isinstance(part, FSDPModule):
+            # A portion counts by its share of the step, so that gradients add up to that of the step.
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)
+            # A weight may be used in one process alone.
+            part.set_reduce_scatter_unused_params(True, recurse=False)
+
+
+def _turn_idle(entrance: Entrance, feed: Feed) -> None:
     nothing = [Group(0, [feed.pad_id], [[feed.pad_id]], [], 1.0, (0,))]
     found = entrance.idle(entrance.model, collate(nothing, feed.pad_id, feed.device, shared=feed.shared).tokens)
     if torch.is_grad_enabled():

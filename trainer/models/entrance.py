@@ -17,11 +17,11 @@ Pass = Callable[[PreTrainedModel, Tokens], Tensor]
 
 
 class Entrance(nn.Module):
-    """Stands around a model, and lets passes in."""
+    """Stands around a model, and lets passes in. `idle` is one that uses all weights."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, idle: Pass) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.idle = model, idle
 
     def forward(self, compute: Pass, tokens: Tokens) -> Tensor:
         """What a pass computes."""
