@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainer.durable import aside_of, folder_aside, json_write, leftovers_remove
+from trainer.loop import distributed
 from trainer.loop.sharding import divided, whole
 from trainer.records import CHECKPOINT_STATE, CHECKPOINTS, Checkpoint
 from trainer.runs import InputError, RunFolder, leading
@@ -41,15 +42,18 @@ def checkpoint_save(
     checkpoints = folder.path / CHECKPOINTS
     path = checkpoints / f"step-{step}"
     tensors, groups = _optimizer_parts(optimizer)
-    files = {_WEIGHTS: _stored(_weights(model)), _OPTIMIZER: _stored(tensors), _RANDOM: _stored(_random_state())}
+    files = {_WEIGHTS: _weights(model), _OPTIMIZER: tensors, _RANDOM: _random_state()}
+    contents = ((name, _stored(found)) for name, found in files.items())
     if not leading() or path.exists():
+        for _ in contents:
+            pass  # the others need this process's parts
         return path
     checkpoints.mkdir(exist_ok=True)
     leftovers_remove(checkpoints)
     folder.events.sync()
     folder.outputs.sync()
     with folder_aside(path) as aside:
-        for name, content in files.items():
+        for name, content in contents:
             save_file(content, aside / name)
         offsets = {"events_offset": folder.events.offset, "outputs_offset": folder.outputs.offset}
         json_write(aside / CHECKPOINT_STATE, offsets | {"step": step, "state": dict(state), "groups": groups})
@@ -155,6 +159,8 @@ def _random_load(state: Mapping[str, Tensor]) -> None:
 
 def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Whole and on the CPU, in the process that leads; the others only give it their parts."""
+    # The one that leads may have failed to write what came before.
+    distributed.exchange(None)
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         found = whole(tensor.detach())
