@@ -51,6 +51,11 @@ class TrainingOptions:
     gradient_checkpointing: bool = option(
         False, "Compute activations twice instead of keeping them: less memory, a third more work.", group=MEMORY
     )
+    parallel: Literal["replicas", "sharded"] = option(
+        "replicas",
+        "Of several processes, each holds the whole model, or a part of it and of AdamW's memory (FSDP).",
+        group=MEMORY,
+    )
     lora_rank: int = option(
         0, "Train adapters of this rank beside frozen weights; 0 trains all weights.", group=MEMORY, least=0, most=1024
     )

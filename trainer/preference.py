@@ -26,11 +26,12 @@ from trainer.loop import distributed
 from trainer.loop.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
 from trainer.loop.optimization import optimizer_build
 from trainer.loop.references import References, references_make
+from trainer.loop.sharding import model_shard, turns
 from trainer.loop.steps import Objective, Portion
 from trainer.loop.training import Judged, Training, judged_breakdown, judged_report, rows_split, shares
 from trainer.losses import EDGE_LOSSES, kto_baseline
 from trainer.models.adapters import adapters_add
-from trainer.models.networks import completion_logprobs, policy_load, prompts_share
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share, token_logprobs
 from trainer.records import MODEL, Request
 from trainer.runs import InputError, RunFolder, say
 from trainer.stages import PREFERRED_STAGE, preferred_learned
@@ -63,6 +64,7 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
             max_length=max_length,
             named=request.get("reference"),
         )
+    model_shard(model, options, token_logprobs)
     policy = Policy(model, goal, references, pairs, setup, feed)
     training = Training(
         folder=folder,
@@ -118,7 +120,7 @@ class Policy:
             return torch.zeros(())
         mine = [pair for group in distributed.own(groups) if (pair := self.pairs.get((group.prompt, group.ids)))]
         ratios: list[float] = []
-        for part, batch in self.feed.batches(mine) if mine else ():
+        for part, batch in turns(self.model, self.feed, mine):
             said = self.said(part, batch)
             ratios += (said.logps - self.references.sums(part, said.logps.device)).tolist()
         return kto_baseline(torch.tensor([ratio for of_one in distributed.exchange(ratios) for ratio in of_one]))
@@ -132,7 +134,7 @@ class Policy:
         mine: Judged = []
         sums: dict[str, list[float]] = {}
         total = math.fsum(map(self.goal.size, groups))
-        for part, batch in self.feed.batches(distributed.own(groups)):
+        for part, batch in turns(self.model, self.feed, distributed.own(groups)):
             said = self.said(part, batch)
             found, size = self.goal.objective(said, part, batch, z0), math.fsum(map(self.goal.size, part))
             values = {name: float(value) * size / total for name, value in found.means.items()}

@@ -22,6 +22,7 @@ from trainer.data.snapshots import Snapshot
 from trainer.loop import distributed
 from trainer.loop.material import Material, Setup, material_read, max_length_resolve, resolved_write, setup_make
 from trainer.loop.optimization import optimizer_build
+from trainer.loop.sharding import model_shard, turns
 from trainer.loop.steps import Objective, Portion
 from trainer.loop.training import Judged, Training, agreement, judged_breakdown, judged_report, rows_split
 from trainer.models.adapters import adapters_add, adapters_merge
@@ -54,6 +55,7 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
     resolved_write(request, options, folder, setup, max_length=max_length, split=material.split)
     adapters_add(model, options, folder, whole=head_modules(model))
     feed = setup.feed(options, shared=prompts_share(model, options.share_prompts))
+    model_shard(model, options, head_scores)
     judge = _Judge(model, aims, setup, feed)
     training = Training(
         folder=folder,
@@ -106,7 +108,7 @@ class _Judge:
         totals = self.aims.totals(groups)
         mine: Judged = []
         losses = dict.fromkeys(totals, 0.0)
-        for part, batch in self.feed.batches(distributed.own(groups)):
+        for part, batch in turns(self.model, self.feed, distributed.own(groups)):
             with self.setup.precision():
                 values = head_scores(self.model, batch.tokens)
             for name, found in self.aims.parts(values, part, batch, tie_width(self.model)).items():
@@ -129,7 +131,7 @@ class _Judge:
     def mean(self, groups: Sequence[Group], head: int) -> float:
         """The mean of a head's raw values over all completions of groups."""
         total = 0.0
-        for _, batch in self.feed.batches(distributed.own(groups)):
+        for _, batch in turns(self.model, self.feed, distributed.own(groups)):
             with self.setup.precision():
                 total += float(head_scores(self.model, batch.tokens)[:, head].double().sum())
         return distributed.summed(total) / sum(len(group.completions) for group in groups)

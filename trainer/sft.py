@@ -16,11 +16,12 @@ from trainer.data.groups import Exclusions, Group, answers_from
 from trainer.loop import distributed
 from trainer.loop.material import Setup, material_read, max_length_resolve, resolved_write, setup_make
 from trainer.loop.optimization import optimizer_build
+from trainer.loop.sharding import model_shard, turns
 from trainer.loop.steps import Objective, Portion
 from trainer.loop.training import Training
 from trainer.losses import nll
 from trainer.models.adapters import adapters_add
-from trainer.models.networks import completion_logprobs, policy_load, prompts_share
+from trainer.models.networks import completion_logprobs, policy_load, prompts_share, token_logprobs
 from trainer.records import Request
 from trainer.runs import RunFolder
 
@@ -36,6 +37,7 @@ def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]
     resolved_write(request, options, folder, setup, max_length=max_length, split=material.split)
     adapters_add(model, options, folder)
     feed = setup.feed(options, shared=prompts_share(model, options.share_prompts))
+    model_shard(model, options, token_logprobs)
     training = Training(
         folder=folder,
         options=options,
@@ -73,7 +75,7 @@ def _tokens(group: Group) -> float:
 @torch.no_grad()
 def _held_out_nll(model: PreTrainedModel, groups: Sequence[Group], setup: Setup, feed: Feed) -> float:
     total = 0.0
-    for part, batch in feed.batches(distributed.own(groups)):
+    for part, batch in turns(model, feed, distributed.own(groups)):
         with setup.precision():
             sums, counts = completion_logprobs(model, batch.tokens)
         total += float(nll(sums, counts, batch.weight)) * sum(map(_tokens, part))

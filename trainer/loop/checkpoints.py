@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainer.durable import aside_of, folder_aside, json_write, leftovers_remove
+from trainer.loop import distributed
+from trainer.loop.sharding import divided, whole
 from trainer.records import CHECKPOINT_STATE, CHECKPOINTS, Checkpoint
-from trainer.runs import InputError, RunFolder
+from trainer.runs import InputError, RunFolder, leading
 
 _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"
 
@@ -35,21 +37,24 @@ def checkpoint_save(
     also: int | None = None,
 ) -> Path:
     """Keep what came out of `step` optimizer steps; `state` is JSON. Of all checkpoints the newest ones stay, so many
-    as `kept` says, and that of the step `also`.
+    as `kept` says, and that of the step `also`. All processes call it, and the one that leads writes.
     """
     checkpoints = folder.path / CHECKPOINTS
     path = checkpoints / f"step-{step}"
-    if path.exists():
+    tensors, groups = _optimizer_parts(optimizer)
+    files = {_WEIGHTS: _weights(model), _OPTIMIZER: tensors, _RANDOM: _random_state()}
+    contents = ((name, _stored(found)) for name, found in files.items())
+    if not leading() or path.exists():
+        for _ in contents:
+            pass  # the others need this process's parts
         return path
     checkpoints.mkdir(exist_ok=True)
     leftovers_remove(checkpoints)
     folder.events.sync()
     folder.outputs.sync()
-    tensors, groups = _optimizer_parts(optimizer)
     with folder_aside(path) as aside:
-        save_file(_stored(_weights(model)), aside / _WEIGHTS)
-        save_file(_stored(tensors), aside / _OPTIMIZER)
-        save_file(_stored(_random_state()), aside / _RANDOM)
+        for name, content in contents:
+            save_file(content, aside / name)
         offsets = {"events_offset": folder.events.offset, "outputs_offset": folder.outputs.offset}
         json_write(aside / CHECKPOINT_STATE, offsets | {"step": step, "state": dict(state), "groups": groups})
     _older_remove(checkpoints, kept, also)
@@ -108,7 +113,7 @@ def _weights_load(path: Path, model: nn.Module, stored: Mapping[str, Tensor]) ->
         raise InputError(f"The checkpoint {path} is of another model: {', '.join(wrong[:3])} differ.")
     with torch.no_grad():
         for name, tensor in weights.items():
-            tensor.copy_(stored[name])
+            tensor.copy_(divided(stored[name], tensor))
 
 
 def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
@@ -127,11 +132,12 @@ def _optimizer_parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict
 
 
 def _optimizer_load(optimizer: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)
         # A tensor of its own memory: views into a file can be aligned otherwise, which may change a last bit.
-        state.setdefault(int(number), {})[name] = tensor.clone()
+        state.setdefault(int(number), {})[name] = divided(tensor, parameters[int(number)]).clone()
     now = optimizer.state_dict()["param_groups"]
     kept = [{key: tuple(value) if key == "betas" else value for key, value in group.items()} for group in groups]
     optimizer.load_state_dict({"state": state, "param_groups": [new | old for new, old in zip(now, kept, strict=True)]})
@@ -152,7 +158,15 @@ def _random_load(state: Mapping[str, Tensor]) -> None:
 
 
 def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Whole and on the CPU, in the process that leads; the others only give it their parts."""
+    # The one that leads may have failed to write what came before.
+    distributed.exchange(None)
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        found = whole(tensor.detach())
+        if leading():
+            stored[name] = found.cpu().contiguous()
+    return stored
 
 
 def _older_remove(checkpoints: Path, kept: int, also: int | None) -> None:

@@ -1,8 +1,9 @@
 """Several processes that train one model: how they find each other, agree, add up and divide.
 
 They are started by `torchrun` or `accelerate launch`, one for each GPU (or several on CPUs), and each holds the whole
-model. The first one leads: it alone writes. All of them pass the same calls of `exchange` in the same order; one that
-fails puts its failure in place of its next value, so that all others end at the same point, and none waits for ever.
+model, or a part of it (see `sharding`). The first one leads: it alone writes. All of them pass the same calls of
+`exchange` in the same order; one that fails puts its failure in place of its next value, so that all others end at the
+same point, and none waits for ever.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor
 
 from trainer.data.batches import unique_tokens
 from trainer.data.groups import Group
@@ -25,6 +27,7 @@ LAST_WORDS = 60.0
 BUCKET = 2**24
 """Numbers of gradients that are added up at once: 64 MB."""
 
+_GONE = "Another process of this training ended; what it said is in its own output."
 _failed = "failed"
 _groups: list[Any] = []
 
@@ -67,9 +70,12 @@ def joined() -> Iterator[None]:
         raise
     except BaseException as error:
         # In a thread, because others may wait for this process elsewhere; then its end is what they notice.
-        telling = threading.Thread(target=_tell, args=(error,), daemon=True)
+        alone = threading.Event()
+        telling = threading.Thread(target=_tell, args=(error, alone), daemon=True)
         telling.start()
         telling.join(LAST_WORDS)
+        if alone.is_set() and isinstance(error, RuntimeError):
+            raise PeerError(_GONE) from error
         raise
     else:
         distributed.destroy_process_group()
@@ -84,7 +90,7 @@ def exchange(value: Any) -> list[Any]:
     try:
         told = _gather({"value": value})
     except RuntimeError as error:
-        raise PeerError("Another process of this training ended; what it said is in its own output.") from error
+        raise PeerError(_GONE) from error
     for number, one in enumerate(told):
         if _failed in one:
             message, code = one[_failed]
@@ -128,10 +134,12 @@ def gathered(values: Sequence[tuple[Group, Any]], groups: Sequence[Group]) -> li
 
 
 def gradients_sum(model: nn.Module) -> None:
-    """Give every process the sum of all processes' gradients, added up in float32."""
+    """Give every process the sum of all processes' gradients, added up in float32; those of parameters that are
+    sharded are added up on the way back already.
+    """
     if count() == 1:
         return
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in _replicas(model) if parameter.requires_grad]
     have = [any(flags) for flags in zip(*exchange([one.grad is not None for one in learning]), strict=True)]
     used = [parameter for parameter, has in zip(learning, have, strict=True) if has]
     for bucket in list(_buckets(used)):
@@ -145,11 +153,16 @@ def gradients_sum(model: nn.Module) -> None:
 
 def replicas_check(model: nn.Module) -> None:
     """Raise CommandError when the processes do not hold the same weights, to the bit."""
-    sums = exchange(sum(_bits(parameter) for parameter in model.parameters()))
+    sums = exchange(sum(_bits(parameter) for parameter in _replicas(model)))
     if len(set(sums)) > 1:
         raise CommandError(
             "The processes hold different weights. Start them with the same model, and on machines of the same kind."
         )
+
+
+def _replicas(model: nn.Module) -> list[Tensor]:
+    """The parameters that every process holds whole."""
+    return [parameter for parameter in model.parameters() if not isinstance(parameter, DTensor)]
 
 
 def _bits(tensor: Tensor) -> int:
@@ -173,13 +186,14 @@ def _buckets(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _tell(error: BaseException) -> None:
+def _tell(error: BaseException, alone: threading.Event) -> None:
+    """Give the others a failure in place of a value; or set `alone` where they are gone."""
     code = getattr(error, "exit_code", CommandError.exit_code)
     text = str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
     try:
         _gather({_failed: [text, code]})
     except RuntimeError:
-        return  # the others are gone
+        alone.set()
 
 
 def _gather(message: Mapping[str, Any]) -> list[dict[str, Any]]:

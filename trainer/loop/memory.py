@@ -57,6 +57,14 @@ def again_error(step: int, prompt: int, tokens: int, micro_tokens: int) -> Memor
     )
 
 
+def sharded_error(step: int, micro_tokens: int) -> MemoryEndError:
+    """What is raised when the memory ends in one of the processes that hold a part of the model each."""
+    return MemoryEndError(
+        f"Out of memory at step {step}, with {micro_tokens} micro_tokens. With parallel=sharded the step is not done "
+        f"again by itself. Set micro_tokens to {max(16, micro_tokens // 2)} or less, start more processes, or {ADVICE}."
+    )
+
+
 def checkpointing_enable(model: PreTrainedModel) -> None:
     """Keep only what goes into each layer, and compute the rest again on the way back.
 

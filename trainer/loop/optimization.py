@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from trainer.config import TrainingOptions
+from trainer.loop.sharding import gradients, gradients_norm
 
 
 def device_resolve() -> torch.device:
@@ -70,11 +71,15 @@ def rate_at(step: int, total: int, options: TrainingOptions) -> float:
     return options.learning_rate * (options.final_rate + (1 - options.final_rate) * left)
 
 
+@torch.no_grad()
 def gradients_clip(model: nn.Module, max_norm: float) -> float:
     """Scale the gradients that were added up down to a norm, unless it is 0. Returns their norm before that."""
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    # clip_grad_norm_ with an infinite limit measures alone.
-    return float(nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
+    norm = gradients_norm(model)
+    if max_norm:
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients(model):
+            gradient.mul_(scale)
+    return float(norm)
 
 
 def optimizer_step(optimizer: AdamW, *, rate: float) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from trainer.data.batches import Batch, Feed, unique_tokens
 from trainer.data.groups import Group
 from trainer.loop import distributed
-from trainer.loop.memory import again_error, longest_of, memory_release, out_of_memory, single_error
-from trainer.loop.optimization import gradients_clip
+from trainer.loop.memory import again_error, longest_of, memory_release, out_of_memory, sharded_error, single_error
+from trainer.loop.sharding import gradients, turns
+from trainer.models.entrance import entrance_of
 from trainer.runs import CommandError, say
 
 NAMED = 8
@@ -73,7 +74,7 @@ class Step:
         """Add up gradients and measurements over the portions that fit in memory.
 
         When the memory ends, the step is done again from its beginning with half as many tokens at once, for the rest
-        of the run. Raises MemoryEndError when that cannot help, or was done before.
+        of the run. Raises MemoryEndError when that cannot help, was done before, or the model is sharded.
         """
         self._objectives.append(objective)
         if lacking := self._attempt([objective]):
@@ -104,10 +105,10 @@ class Step:
         """What to raise when the gradient is not finite. Does the portions again, to find out whose gradient is not."""
         bad: list[int] = []
         for objective in self._objectives:
-            for part, batch in self.feed.batches(distributed.own(self.groups)):
+            for part, batch in turns(self.model, self.feed, distributed.own(self.groups)):
                 self.forget()
                 self._add(objective, part, batch)
-                if not math.isfinite(gradients_clip(self.model, 0.0)):
+                if not math.isfinite(float(nn.utils.get_total_norm(gradients(self.model)))):
                     bad += [group.prompt for group in part]
         self.forget()
         found = sorted({prompt for part in distributed.exchange(bad) for prompt in part})
@@ -137,11 +138,14 @@ class Step:
         part = groups = distributed.own(self.groups)
         try:
             for objective in objectives:
-                for part, batch in self.feed.batches(groups):
+                for part, batch in turns(self.model, self.feed, groups):
                     self._add(objective, part, batch)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
+            if entrance_of(self.model) is not None:
+                # The others wait for this process in the middle of a pass, where nothing can be agreed on.
+                raise sharded_error(self.number, self.feed.micro_tokens) from error
             longest = longest_of(part)
             lacking = (longest.prompt, unique_tokens(longest), len(part))
         # One that stands alone in its portion says more than others.

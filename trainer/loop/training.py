@@ -31,6 +31,7 @@ from trainer.loop.disk import disk_check
 from trainer.loop.material import groups_digest
 from trainer.loop.memory import MemoryEndError, checkpointing_enable, out_of_memory
 from trainer.loop.optimization import gradients_clip, optimizer_step, rate_at
+from trainer.loop.sharding import model_gather
 from trainer.loop.steps import NotFiniteError, Step
 from trainer.loop.stopping import Patience
 from trainer.loop.trackers import Tracker, tracker_open
@@ -90,7 +91,7 @@ class Training:
     def steps(self) -> Iterator[Step]:
         """The steps still to be done, from the newest checkpoint on; then the last evaluation.
 
-        With `patience`, the weights are those of the best evaluation in the end.
+        In the end every process has the whole model; with `patience`, its weights are those of the best evaluation.
         """
         options = self.options
         disk_check(self.folder.path, self._bytes())
@@ -112,6 +113,7 @@ class Training:
             if not self.patience.over:
                 self._evaluate()
             self._best_take()
+            model_gather(self.model, self.optimizer)
 
     def update(self, step: Step) -> None:
         """Take the optimizer step with the gradients that were added up, and log it.
@@ -228,16 +230,15 @@ class Training:
     def _save(self) -> None:
         state = {"data": self.data, "micro_tokens": self.feed.micro_tokens, "patience": self.patience.state}
         distributed.replicas_check(self.model)
-        if leading():
-            checkpoint_save(
-                self.folder,
-                step=self.done,
-                model=self.model,
-                optimizer=self.optimizer,
-                state=state,
-                kept=self.options.checkpoints_kept,
-                also=self.patience.step if self.options.patience else None,
-            )
+        checkpoint_save(
+            self.folder,
+            step=self.done,
+            model=self.model,
+            optimizer=self.optimizer,
+            state=state,
+            kept=self.options.checkpoints_kept,
+            also=self.patience.step if self.options.patience else None,
+        )
 
     def _evaluate(self) -> bool:
         """Measure on held-out prompts; whether it is the best so far, to be kept."""

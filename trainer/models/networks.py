@@ -24,6 +24,7 @@ from transformers import (
 from trainer.data.batches import Tokens
 from trainer.data.conversations import Tokenizer, end_id
 from trainer.models.attention import SHARED, sharing_enable
+from trainer.models.entrance import entering
 from trainer.models.head_layers import (
     final_layer,
     head_apply,
@@ -140,6 +141,7 @@ def hidden_states(model: PreTrainedModel, tokens: Tokens) -> Tensor:
     return cast(Tensor, backbone(model)(**_inputs(model, tokens)).last_hidden_state).flatten(0, 1)
 
 
+@entering
 def head_scores(reward_model: PreTrainedModel, tokens: Tokens) -> Tensor:
     """(N, heads) float32: what each head says of each completion, read where the model's configuration says.
 
@@ -164,6 +166,7 @@ def scores(reward_model: PreTrainedModel, tokens: Tokens) -> Tensor:
     return reading_of(reward_model.config).shifted(head_scores(reward_model, tokens))[:, 0]
 
 
+@entering
 def token_logprobs(policy: PreTrainedModel, tokens: Tokens) -> Tensor:
     """(M,) float32 log-probability of each token of each completion, given its prompt and what stands before it."""
     if policy in _OWN_LOGITS:
