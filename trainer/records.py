@@ -183,6 +183,8 @@ OUTPUTS = "outputs.jsonl"
 REPORT = "report.json"
 MODEL = "model"
 LOG = "log.txt"
+SCORER, MEMBERS = "scorer.json", "members"
+"""In the model of a combination: how scores become one, and the folder of the models."""
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 
