@@ -8,7 +8,7 @@ from labelapp.models import Run, RunEvent
 from labelapp.training.charts import Point
 from labelapp.training.evaluation import GROUPS, METRICS, interval_words, metrics_of, value_words
 from labelapp.training.overlays import Overlay, mark, overlay_make
-from labelapp.training.selectors import MEASURES, figure, options_ordered, points_of
+from labelapp.training.selectors import MEASURES, figure, members_of, options_ordered, points_of
 
 LEAST, MOST = 2, 6
 """How many runs stand beside each other."""
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def comparison_make(runs: Sequence[Run]) -> Comparison:
-    """Runs of one project beside each other. Reads snapshot, start and reference of each."""
+    """Runs of one project beside each other. Reads snapshot, start, reference and members of each."""
     doubt = comparison_doubt(runs)
     trained, held_out = _lines(runs)
     return Comparison(
@@ -129,14 +129,21 @@ def best_of(name: str, metrics: Sequence[Mapping[str, Any]]) -> int | None:
 def _inputs(runs: Sequence[Run]) -> list[Row]:
     rows = {
         "Kind": [run.get_kind_display() for run in runs],
-        "Labels": [str(run.snapshot) for run in runs],
-        "Starting model": [run.start.name for run in runs],
-        "Reference": [run.reference.name if run.reference else "none named" for run in runs],
+        "Labels": [str(run.snapshot or NONE) for run in runs],
+        "Starting model": [str(run.start or NONE) for run in runs],
+        "Reference": [_reference(run) for run in runs],
+        "Combines": [", ".join(model.name for model in members_of(run)) or NONE for run in runs],
         "Trainer": [run.code_version[:12] or NONE for run in runs],
         "Device": [_words(run.config.get("resolved", {}).get("device")) for run in runs],
         "Computed in": [_words(run.config.get("resolved", {}).get("dtype")) for run in runs],
     }
-    return [Row(name, values) for name, values in rows.items()]
+    return [Row(name, values) for name, values in rows.items() if name != "Combines" or set(values) != {NONE}]
+
+
+def _reference(run: Run) -> str:
+    if run.start is None:
+        return NONE
+    return run.reference.name if run.reference else "none named"
 
 
 def _metrics(runs: Sequence[Run], *, marking: bool) -> list[tuple[str, list[tuple[str, list[MetricCell]]]]]:
