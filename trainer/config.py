@@ -281,13 +281,15 @@ def combine_problems(options: CombineOptions, models: int, *, has_snapshot: bool
     if models < 2:
         problems["models"] = f"Two models or more are combined, not {models}."
     elif how == "gated" and models != 2:
-        problems["models"] = f"how=gated takes two models, for helpfulness and for safety, not {models}."
+        problems["models"] = f"Combining by how=gated takes two models, for helpfulness and for safety, not {models}."
     if how != "mean" and not has_snapshot:
-        problems["snapshot"] = f"how={how} needs a snapshot, on whose completions the scale of scores is measured."
+        problems["snapshot"] = (
+            f"Combining by how={how} needs a snapshot, on whose completions the scale of scores is measured."
+        )
     if weights and how != "linear":
-        problems["weights"] = f"weights are for how=linear, not for how={how}. Leave them out."
+        problems["weights"] = f"Weights are for how=linear, not for how={how}. Leave them out."
     elif weights and (len(weights) != models or not all(map(_is_number, weights))):
-        problems["weights"] = f"weights must be {models} numbers, one for each model, not {', '.join(weights)}."
+        problems["weights"] = f"Weights must be {models} numbers, one for each model, not {', '.join(weights)}."
     return problems
 
 

@@ -9,6 +9,7 @@ from labelapp.training.charts import Point
 from labelapp.training.evaluation import GROUPS, METRICS, interval_words, metrics_of, value_words
 from labelapp.training.overlays import Overlay, mark, overlay_make
 from labelapp.training.selectors import MEASURES, figure, members_of, options_ordered, points_of
+from trainer.config import option_fields
 
 LEAST, MOST = 2, 6
 """How many runs stand beside each other."""
@@ -107,10 +108,13 @@ def comparison_doubt(runs: Sequence[Run]) -> str:
 
 
 def option_rows(runs: Sequence[Run]) -> list[Row]:
-    """Every option that any of the runs has, in the trainer's order."""
-    options = [options_ordered(run) for run in runs]
-    names = dict.fromkeys(name for found in options for name in found)
-    return [Row(name.replace("_", " "), [_words(found.get(name)) for found in options]) for name in names]
+    """Every option that any of the runs has, in the trainer's order.
+
+    What is called alike and is something else (weights of labels, weights of models) has rows of its own.
+    """
+    options = [_options(run) for run in runs]
+    keys = dict.fromkeys(key for found in options for key in found)
+    return [Row(key[0].replace("_", " "), [_words(found.get(key)) for found in options]) for key in keys]
 
 
 def best_of(name: str, metrics: Sequence[Mapping[str, Any]]) -> int | None:
@@ -144,6 +148,12 @@ def _reference(run: Run) -> str:
     if run.start is None:
         return NONE
     return run.reference.name if run.reference else "none named"
+
+
+def _options(run: Run) -> dict[tuple[str, str], Any]:
+    """The options of a run by name and by what such an option is; that is empty for what the trainer has no longer."""
+    kinds = {option.name: option.kind for option in option_fields(run.kind)}
+    return {(name, kinds.get(name, "")): value for name, value in options_ordered(run).items()}
 
 
 def _metrics(runs: Sequence[Run], *, marking: bool) -> list[tuple[str, list[tuple[str, list[MetricCell]]]]]:

@@ -179,7 +179,7 @@ def figures_by_group(report: Report) -> list[tuple[str, str, list[Figure]]]:
     metrics = metrics_of(report)
     known = METRICS.keys() | dict(BASELINES).keys()
     named = {name: metric for name, metric in METRICS.items() if name in metrics and name != "accuracy"}
-    rest = [name for name in sorted(metrics) if name not in known and not _is_end(name, metrics)]
+    rest = [name for name in sorted(metrics, key=_order) if name not in known and not _is_end(name, metrics)]
     found = [(metric.group, _figure(name, metric.label, metric.kind, metrics)) for name, metric in named.items()]
     found += [_unlisted(name, metrics) for name in rest]
     groups = [(group, MEANINGS.get(group, ""), [figure for at, figure in found if at == group]) for group in GROUPS]
@@ -192,6 +192,12 @@ def _unlisted(name: str, metrics: Mapping[str, Any]) -> tuple[str, Figure]:
         what = {"mean": "Mean", "deviation": "Standard deviation"}[scaled[1]]
         return SCALE, _figure(name, f"{what} {scaled[2]}", "number", metrics)
     return OTHER, _figure(name, name.replace("_", " "), "number", metrics)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Scales stand model by model, the mean first; all else by its name."""
+    scaled = SCALED.fullmatch(name)
+    return (int(scaled[2]), "" if scaled[1] == "mean" else name) if scaled else (0, name)
 
 
 def breakdown_tables(report: Report) -> list[Table]:

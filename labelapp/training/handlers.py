@@ -43,6 +43,8 @@ def run_train(attempt: JobRun) -> Mapping[str, object]:
             pass
 
     process_supervise(attempt, command=trainer_command(run.kind, folder, attempt), folder=folder, poll=poll)
+    if members := members_of(run):
+        job_progress(attempt, message=f"{len(members)} models combined")
     result = run_finish(attempt=attempt, run=run, folder=folder, tick=tick)
     shutil.rmtree(folder, ignore_errors=True)
     return result

@@ -233,7 +233,7 @@ def test_killed_and_started_again_it_ends_the_same(place: Path, tmp_path: Path) 
         ([1, 4], (), "another vocabulary"),
         ([1, 2, 3], ("--how", "gated"), "takes two models"),
         ([1, 2], ("--how", "linear"), "needs a snapshot"),
-        ([1, 2], ("--weights", "1", "--weights", "2"), "weights are for how=linear"),
+        ([1, 2], ("--weights", "1", "--weights", "2"), "Weights are for how=linear"),
         ([1, 2], ("--how", "linear", "--weights", "1"), "must be 2 numbers"),
         ([1, 2], ("--how", "linear", "--weights", "1", "--weights", "x"), "must be 2 numbers"),
         ([], (), "combine needs --model"),

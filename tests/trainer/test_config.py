@@ -110,7 +110,7 @@ def test_adapters_learn_ten_times_as_fast() -> None:
         ({"how": "linear", "weights": ("1", "-2e3")}, 2, True, {}),
         ({"how": "linear"}, 3, False, {"snapshot": "how=linear needs a snapshot"}),
         ({"how": "gated"}, 3, False, {"models": "takes two models", "snapshot": "how=gated needs a snapshot"}),
-        ({"how": "gated", "weights": ("1", "1")}, 2, True, {"weights": "weights are for how=linear"}),
+        ({"how": "gated", "weights": ("1", "1")}, 2, True, {"weights": "Weights are for how=linear"}),
         ({"weights": ("1", "1")}, 2, True, {"weights": "not for how=mean"}),
         ({"how": "linear", "weights": ("1",)}, 2, True, {"weights": "must be 2 numbers, one for each model, not 1."}),
         ({"how": "linear", "weights": ("1", "nan")}, 2, True, {"weights": "not 1, nan."}),

@@ -70,7 +70,7 @@ def test_a_combination_is_a_job_with_its_members_in_order(project: Project, rewa
         ("", {}, "Two models or more are combined, not 0."),
         ("HSH", {}, "“Help” is chosen twice."),
         ("HSR", {"how": "gated"}, "gated takes two models"),
-        ("HS", {"weights": "1\n2"}, "weights are for how=linear"),
+        ("HS", {"weights": "1\n2"}, "Weights are for how=linear"),
         ("HS", {"how": "linear", "weights": "1\n2\n3"}, "must be 2 numbers"),
         ("HS", {"how": "linear", "weights": "1\nx"}, "must be 2 numbers"),
         ("HB", {}, r"“base” \(Base model, ready\) is no reward model that is ready"),
@@ -189,6 +189,7 @@ def test_the_worker_makes_a_reward_model_of_them(both: Run, rewards: list[ModelV
     assert both.config["models"] == [rewards[0].location, rewards[1].location]
     assert Path(both.config["snapshot"]) == artifact_localise(snapshot.folder)
     assert "model" not in both.config
+    assert job.message == "2 models combined"
     assert list(models_made_from(rewards[0])) == [model]
     assert list(models_made_from(rewards[2])) == []
 
