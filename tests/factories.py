@@ -1,6 +1,7 @@
 """Rows that tests need, made with as few words as possible."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,7 @@ from labelapp.models import (
     Role,
     Run,
     RunKind,
+    RunMember,
     Snapshot,
     User,
 )
@@ -176,6 +178,22 @@ def run_make(project: Project, name: str = "First rewards", **fields: Any) -> Ru
     given = {"kind": RunKind.REWARD, "snapshot": snapshot, "start": start, "job": job, "options": {"epochs": 1}}
     run = Run.objects.create(project=project, name=name, **{**given, **fields})
     Job.objects.filter(pk=run.job_id).update(payload={"run": run.pk})
+    return run
+
+
+def reward_make(project: Project, name: str, **fields: Any) -> ModelVersion:
+    """A reward model that is ready, of which only the row is there."""
+    ready = {"kind": ModelVersion.Kind.REWARD, "state": ModelVersion.State.READY, "location": "org/rewards"}
+    return ModelVersion.objects.create(project=project, name=name, **{**ready, **fields})
+
+
+def combined_make(project: Project, name: str, members: Sequence[ModelVersion], **fields: Any) -> Run:
+    """A run that combined these reward models in their order, and its result; only rows."""
+    given = {"kind": RunKind.COMBINE, "start": None, "snapshot": None, "options": {"how": "mean"}, **fields}
+    run = run_make(project, name, result=reward_make(project, name), **given)
+    RunMember.objects.bulk_create(
+        RunMember(run=run, model_version=model, place=place) for place, model in enumerate(members, start=1)
+    )
     return run
 
 

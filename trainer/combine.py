@@ -1,78 +1,118 @@
 """`python -m trainer combine`: several reward models as one, in a folder that `evaluate` takes for a model.
 
 What puts scores on a common scale is measured once, on all completions of a snapshot, so that the score of a
-completion never depends on what else is scored.
+completion never depends on what else is scored. Where a snapshot is given, the combination and each of its models are
+measured on its held-out comparisons too.
 """
 
 import math
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.config import CombineOptions, Options
+from trainer.config import CombineOptions, Options, combine_problems
+from trainer.data.batches import Batch
 from trainer.data.completions import completions_of, item_of, together
 from trainer.data.conversations import ConversationError
-from trainer.data.groups import Group
+from trainer.data.groups import Group, groups_from
 from trainer.data.snapshots import Snapshot, snapshot_read
 from trainer.durable import folder_aside, json_write
+from trainer.loop.material import HELD_OUT
 from trainer.loop.optimization import device_resolve, dtype_resolve, precision
-from trainer.models.scorers import SCORER, Combination, Member, Recipe, Scale, folder_digest, recipe_json, scorer_load
-from trainer.records import MODEL, Request
+from trainer.loop.training import judged_report, rows_split
+from trainer.models.scorers import (
+    DISAGREEMENT,
+    SCORE,
+    Combination,
+    Member,
+    Recipe,
+    Scale,
+    folder_digest,
+    member_name,
+    recipe_json,
+    scorer_load,
+)
+from trainer.records import MEMBERS, MODEL, SCORER, EventLine, Request
+from trainer.reports.card import card_write, versions_here
+from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import InputError, RunFolder, say
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a combination is measured on: all completions of a snapshot that fit, for the scale of scores, and
+    comparisons of the first held-out split that has any. `counts` are for the report.
+    """
+
+    scaling: list[Group]
+    held_out: list[Group]
+    split: str | None
+    counts: dict[str, Any]
 
 
 def run(request: Request, options: Options, folder: RunFolder) -> dict[str, Any]:
     """Write `model`, the folder of the combination; returns the report."""
     if not isinstance(options, CombineOptions):
         raise TypeError(f"combine needs CombineOptions, not {type(options).__name__}.")
-    recipe = recipe_asked(options, len(request["models"]))
-    if recipe.how != "mean" and "snapshot" not in request:
-        raise InputError(f"how={recipe.how} needs a snapshot, on whose completions the scale of scores is measured.")
-    snapshot = snapshot_read(Path(request["snapshot"])) if "snapshot" in request and recipe.how != "mean" else None
+    if problems := combine_problems(options, len(request["models"]), has_snapshot="snapshot" in request):
+        raise InputError(" ".join(problems.values()))
+    # 1. The models, and what they are measured on
+    snapshot = snapshot_read(Path(request["snapshot"])) if "snapshot" in request else None
     device = device_resolve()
     sources = [_local(model) for model in request["models"]]
     try:
-        combination = Combination([scorer_load(str(source), device) for source in sources], recipe)
+        members = [scorer_load(str(source), device) for source in sources]
+        combination = Combination(members, recipe_asked(options, len(sources)))
+        room = min(options.max_length, combination.context or options.max_length)
+        material = _material(snapshot, combination, options, room)
     except ConversationError as error:
         raise InputError(str(error)) from error
-    reference = snapshot.manifest["digest"] if snapshot else ""
-    folder.config_write(request, options, resolved={"device": device.type, "snapshot": reference})
-    counts: dict[str, int] = {}
-    if snapshot is not None:
-        groups, counts = _reference_set(snapshot, combination, options)
-        recipe = replace(recipe, scales=_scales(combination, groups, options, folder))
-    members = _write(folder.path / MODEL, sources, recipe, reference)
-    metrics = {f"{name}_{n}": v for n, scale in enumerate(recipe.scales, start=1) for name, v in vars(scale).items()}
-    return {"counts": counts, "metrics": metrics, "members": [vars(member) for member in members]}
+    dtype = dtype_resolve(options.dtype, device)
+    digest = snapshot.manifest["digest"] if snapshot else ""
+    resolved: dict[str, Any] = {"device": device.type, "torch": torch.__version__, "max_length": room}
+    resolved |= {"dtype": str(dtype).removeprefix("torch."), "held_out": material.split, "snapshot": digest}
+    folder.config_write(request, options, resolved=resolved)
+    # 2. The scale of scores, and how often they are right
+    folder.events.truncate(0)
+    reading = _Reading(combination, folder, dtype, options.batch_size * room, _completions(material))
+    scales = _scales(reading, material.scaling) if combination.recipe.how != "mean" else ()
+    combination.recipe = replace(combination.recipe, scales=scales)
+    metrics, breakdown = _judged(reading, material.held_out) if material.held_out else ({}, {})
+    metrics |= {f"{name}_{n}": v for n, scale in enumerate(scales, start=1) for name, v in vars(scale).items()}
+    # 3. The folder
+    report: dict[str, Any] = {"counts": material.counts, "metrics": metrics, "breakdown": breakdown}
+
+    def describe(path: Path, members: Sequence[Member]) -> None:
+        report["members"] = [vars(member) for member in members]
+        card_write(
+            path,
+            command=options.command,
+            request=request,
+            options=options,
+            resolved=resolved,
+            report=report,
+            versions=versions_here(),
+        )
+
+    _write(folder.path / MODEL, sources, combination.recipe, digest if scales else "", describe)
+    return report
 
 
 def recipe_asked(options: CombineOptions, models: int) -> Recipe:
-    """What options ask for, without scales. Raises InputError when it does not fit so many models."""
-    if models < 2:
-        raise InputError("combine needs two models or more: give --model for each.")
-    if options.how == "gated" and models != 2:
-        raise InputError(f"how=gated takes two models, for helpfulness and for safety, not {models}.")
-    if options.weights and options.how != "linear":
-        raise InputError(f"weights are for how=linear, not for how={options.how}.")
-    if options.how == "mean":
-        return Recipe("mean")
+    """What options ask for that suit so many models (see `combine_problems`), without scales."""
+    if options.how == "linear":
+        return Recipe("linear", tuple(map(float, options.weights)) or (1.0,) * models)
     if options.how == "gated":
         return Recipe("gated", threshold=options.threshold, tag=options.tag)
-    try:
-        weights = tuple(map(float, options.weights)) or (1.0,) * models
-    except ValueError as error:
-        raise InputError(f"weights must be numbers, one for each model: {error}") from error
-    if len(weights) != models or not all(map(math.isfinite, weights)):
-        raise InputError(f"weights must be {models} numbers, one for each model, not {', '.join(options.weights)}.")
-    return Recipe("linear", weights)
+    return Recipe("mean")
 
 
 def _local(model: str) -> Path:
@@ -88,35 +128,105 @@ def _local(model: str) -> Path:
         raise InputError(f"No model can be loaded from {model}: {error}") from error
 
 
-def _reference_set(
-    snapshot: Snapshot, combination: Combination, options: CombineOptions
-) -> tuple[list[Group], dict[str, int]]:
-    """All completions of a snapshot that fit, and how many there are."""
-    room = min(options.max_length, combination.context or options.max_length)
+def _material(snapshot: Snapshot | None, combination: Combination, options: CombineOptions, room: int) -> Material:
+    """What a snapshot has to measure on, in `room` tokens. Raises InputError where a scale cannot be measured."""
+    if snapshot is None:
+        return Material([], [], None, {})
+    scaling: list[Group] = []
+    counts: dict[str, Any] = {}
+    if combination.recipe.how != "mean":
+        scaling, counts["scale"] = _scaling(snapshot, combination, options.batch_size, room)
+    for split in HELD_OUT:
+        groups, exclusions = groups_from(snapshot, combination.tokenizer, split=split, max_length=room)
+        say(f"{split}: {exclusions}")
+        if groups:
+            counts["held_out"] = {"split": split, "groups": len(groups), exclusions.unit: exclusions.counts()}
+            return Material(scaling, groups, split, counts)
+    return Material(scaling, [], None, counts)
+
+
+def _scaling(snapshot: Snapshot, combination: Combination, most: int, room: int) -> tuple[list[Group], dict[str, int]]:
+    """All completions of a snapshot that fit, up to `most` in a group, and how many there are."""
     items = [item_of(line, combination.tokenizer, room) for line in completions_of(snapshot)]
     groups = [item.group for item in items if item.group is not None]
     counts = {"completions": len(items), "measured": len(groups), "excluded": len(items) - len(groups)}
     say(f"The scale is measured on {len(groups)} of {len(items)} completions of the snapshot.")
     if len(groups) < 2:
         raise InputError("The scale of scores cannot be measured: fewer than two completions of the snapshot fit.")
-    return together(groups, options.batch_size), counts
+    return together(groups, most), counts
 
 
-@torch.inference_mode()
-def _scales(
-    combination: Combination, groups: Sequence[Group], options: CombineOptions, folder: RunFolder
-) -> tuple[Scale, ...]:
+def _completions(material: Material) -> int:
+    return sum(len(group.completions) for group in [*material.scaling, *material.held_out])
+
+
+@dataclass
+class _Reading:
+    """Has a combination read completions, batch by batch; says how many of `total` it has read, and stops if asked."""
+
+    combination: Combination
+    folder: RunFolder
+    dtype: torch.dtype
+    micro_tokens: int
+    total: int
+    done: int = 0
+
+    @torch.inference_mode()
+    def each(
+        self, groups: Sequence[Group], read: Callable[[Sequence[Group], Batch], Mapping[str, Tensor]]
+    ) -> list[tuple[Sequence[Group], Mapping[str, Tensor]]]:
+        """What `read` makes of each batch, all (N,), with the groups that are in it."""
+        found: list[tuple[Sequence[Group], Mapping[str, Tensor]]] = []
+        for part, batch in self.combination.feed(self.micro_tokens).batches(groups):
+            self.folder.stop_check()
+            with precision(self.combination.device, self.dtype):
+                found.append((part, read(part, batch)))
+            self.done += sum(len(group.completions) for group in part)
+            self.folder.events.append(EventLine(kind="progress", step=self.done, total=self.total, values={}))
+        return found
+
+
+def _scales(reading: _Reading, groups: Sequence[Group]) -> tuple[Scale, ...]:
     """The scale of each member's scores, or of what the gate lets through."""
-    room = min(options.max_length, combination.context or options.max_length)
-    dtype, recipe = dtype_resolve(options.dtype, combination.device), combination.recipe
-    found: list[list[Tensor]] = []
-    for part, batch in combination.feed(options.batch_size * room).batches(groups):
-        folder.stop_check()
-        with precision(combination.device, dtype):
-            scores = combination.member_scores(part, batch)
-        gated = recipe.how == "gated"
-        found.append([recipe.gated(scores, combination.tagged(part))] if gated else scores)
-    return tuple(_scale(torch.cat(rows)) for rows in zip(*found, strict=True))
+    combination, recipe = reading.combination, reading.combination.recipe
+
+    def read(part: Sequence[Group], batch: Batch) -> dict[str, Tensor]:
+        scores = combination.member_scores(part, batch)
+        rows = [recipe.gated(scores, combination.tagged(part))] if recipe.how == "gated" else scores
+        return {member_name(number): row for number, row in enumerate(rows, start=1)}
+
+    found = [rows for _, rows in reading.each(groups, read)]
+    return tuple(_scale(torch.cat([rows[name] for rows in found])) for name in found[0])
+
+
+def _judged(reading: _Reading, groups: Sequence[Group]) -> tuple[dict[str, float], dict[str, Any]]:
+    """How often scores are right about held-out comparisons, and where; and how often those of each member are."""
+    found = reading.each(groups, reading.combination.values)
+
+    def column(name: str) -> list[tuple[Group, list[float]]]:
+        return [row for part, values in found for row in rows_split(part, values[name])]
+
+    judged = sorted(column(SCORE), key=lambda pair: (pair[0].prompt, pair[0].ids))
+    metrics = judged_report(judged)
+    spread = [value for part, values in found for value in values.get(DISAGREEMENT, torch.zeros(0)).tolist()]
+    if spread:
+        metrics["mean_disagreement"] = math.fsum(spread) / len(spread)
+    breakdown: dict[str, Any] = accuracy_breakdown(
+        prompts=[group.prompt for group, _ in judged],
+        scores=[scores for _, scores in judged],
+        lengths=[[len(completion) for completion in group.completions] for group, _ in judged],
+        edges=[group.edges for group, _ in judged],
+    )
+    numbers = range(1, len(reading.combination.members) + 1)
+    rows = [_member_row(number, judged_report(column(member_name(number)))) for number in numbers]
+    return metrics, breakdown | {"by_member": [row for row in rows if row["accuracy"] is not None]}
+
+
+def _member_row(number: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """How often a member is right by itself, as rows of a breakdown are."""
+    ends = {"accuracy": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    figures = {name: metrics.get(source) for name, source in ends.items()}
+    return {"member": number, **figures, "comparisons": metrics["comparisons"], "prompts": metrics["prompts"]}
 
 
 def _scale(scores: Tensor) -> Scale:
@@ -127,19 +237,25 @@ def _scale(scores: Tensor) -> Scale:
     return scale
 
 
-def _write(path: Path, sources: Sequence[Path], recipe: Recipe, reference: str) -> list[Member]:
-    """The folder of the combination, whole or not at all."""
+def _write(
+    path: Path,
+    sources: Sequence[Path],
+    recipe: Recipe,
+    reference: str,
+    describe: Callable[[Path, Sequence[Member]], object],
+) -> None:
+    """The folder of the combination, whole or not at all, with what `describe` writes beside the models."""
     members = []
     if path.exists():
         # A process was killed between this and the report.
         shutil.rmtree(path)
     with folder_aside(path) as aside:
         for number, source in enumerate(sources, start=1):
-            place = aside / "members" / str(number)
+            place = aside / MEMBERS / str(number)
             _linked(source, place)
             members.append(Member(place.relative_to(aside).as_posix(), str(source), folder_digest(place)))
+        describe(aside, members)
         json_write(aside / SCORER, recipe_json(members, recipe, reference))
-    return members
 
 
 def _linked(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 Standard library alone, so that forms and the API check options where torch is not installed.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,7 +11,8 @@ from typing import Any, ClassVar, Literal
 from trainer.fields import OptionField, OptionsError, fields_of, option, values_read
 
 DATA, LOSS, STEPS, MEMORY, MEASURE, WATCH = "Data", "Loss", "Optimizer", "Memory and speed", "Measuring", "Watching"
-GROUPS = (DATA, LOSS, STEPS, MEMORY, MEASURE, WATCH)
+COMBINATION = "Combination"
+GROUPS = (COMBINATION, DATA, LOSS, STEPS, MEMORY, MEASURE, WATCH)
 """In the order in which forms show them."""
 
 PRECISION = "bfloat16 where the hardware has it, or as named."
@@ -224,13 +226,22 @@ class CombineOptions:
         "mean",
         "mean: an ensemble, with its disagreement. linear: standardised scores, weighted. gated: the first model's "
         "score, unless the second (safety) finds less than the threshold or the prompt has the tag.",
+        group=COMBINATION,
     )
-    weights: tuple[str, ...] = option((), "linear: one weight a line, in the order of the models; none: all 1.")
-    threshold: float = option(0.15, "gated: least σ(score) of the second model (Llama 2).", least=0, most=1)
-    tag: str = option("safety", "gated: prompts with this tag are always judged by the second model.")
-    batch_size: int = option(32, "Completions of the greatest length in memory at once; of shorter ones more.", least=1)
-    max_length: int = option(1024, "Tokens of prompt and completion together.", least=8, most=1_000_000)
-    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", PRECISION)
+    weights: tuple[str, ...] = option(
+        (), "linear: one weight a line, in the order of the models; none: all 1.", group=COMBINATION
+    )
+    threshold: float = option(
+        0.15, "gated: least σ(score) of the second model (Llama 2).", group=COMBINATION, least=0, most=1
+    )
+    tag: str = option(
+        "safety", "gated: prompts with this tag are always judged by the second model.", group=COMBINATION
+    )
+    max_length: int = option(1024, "Tokens of prompt and completion together.", group=DATA, least=8, most=1_000_000)
+    batch_size: int = option(
+        32, "Completions of the greatest length in memory at once; of shorter ones more.", group=MEMORY, least=1
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", PRECISION, group=MEMORY)
 
 
 Options = SftOptions | RewardOptions | PreferenceOptions | SampleOptions | EvaluateOptions | CombineOptions
@@ -267,6 +278,26 @@ def options_read(command: str, given: Mapping[str, Any]) -> Options:
     return OPTIONS[command](**values_read(OPTIONS[command], given))
 
 
+def combine_problems(options: CombineOptions, models: int, *, has_snapshot: bool) -> dict[str, str]:
+    """What keeps so many models from being combined as asked: sentences by what they are about, which is `models`,
+    `snapshot` or `weights`. Empty when nothing does.
+    """
+    how, weights, problems = options.how, options.weights, dict[str, str]()
+    if models < 2:
+        problems["models"] = f"Two models or more are combined, not {models}."
+    elif how == "gated" and models != 2:
+        problems["models"] = f"Combining by how=gated takes two models, for helpfulness and for safety, not {models}."
+    if how != "mean" and not has_snapshot:
+        problems["snapshot"] = (
+            f"Combining by how={how} needs a snapshot, on whose completions the scale of scores is measured."
+        )
+    if weights and how != "linear":
+        problems["weights"] = f"Weights are for how=linear, not for how={how}. Leave them out."
+    elif weights and (len(weights) != models or not all(map(_is_number, weights))):
+        problems["weights"] = f"Weights must be {models} numbers, one for each model, not {', '.join(weights)}."
+    return problems
+
+
 def beta_of(options: PreferenceOptions) -> float:
     """β (or τ) of a preference loss: what was asked for, or what is usual."""
     return options.beta or USUAL_BETA.get(options.loss, 0.1)
@@ -285,3 +316,10 @@ def suggested(command: str, parameters: int, *, lora: bool = False) -> dict[str,
     if parameters > 1e9:
         values["gradient_checkpointing"] = True
     return values
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -183,6 +183,8 @@ OUTPUTS = "outputs.jsonl"
 REPORT = "report.json"
 MODEL = "model"
 LOG = "log.txt"
+SCORER, MEMBERS = "scorer.json", "members"
+"""In the model of a combination: how scores become one, and the folder of the models."""
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_STATE = "state.json"
 
@@ -190,12 +192,12 @@ CHECKPOINT_STATE = "state.json"
 class Request(TypedDict):
     """What to run. Paths are folders, or a file of prompts or completions as JSON lines, or a hub id for a model.
 
-    `combine` has `models` in place of `model`.
+    `combine` has `models`, all others have a `model`.
     """
 
     command: str
     options: dict[str, Any]
-    model: str
+    model: NotRequired[str]
     models: NotRequired[list[str]]
     snapshot: NotRequired[str]
     reference: NotRequired[str]

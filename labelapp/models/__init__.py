@@ -31,7 +31,7 @@ from labelapp.models.tasks import (
     TaskCompletion,
     TaskSkip,
 )
-from labelapp.models.training import CompletionScore, Run, RunEvent, RunKind
+from labelapp.models.training import CompletionScore, Run, RunEvent, RunKind, RunMember
 
 __all__ = [
     "Annotation",
@@ -68,6 +68,7 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunKind",
+    "RunMember",
     "Seat",
     "SeatCursor",
     "Snapshot",

@@ -210,4 +210,5 @@ def _progress(batch: Batch) -> Progress:
 
 def _went_in(run: Run) -> str:
     held = f", held to {run.reference.name}" if run.reference else ""
-    return f"{comparisons_of(run.snapshot):,} comparisons, {run.start.name}{held}"
+    labels = f"{comparisons_of(run.snapshot):,} comparisons, " if run.snapshot else ""
+    return f"{labels}{run.start}{held}"

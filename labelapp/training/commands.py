@@ -3,6 +3,7 @@
 import shlex
 
 from labelapp.models import Run
+from labelapp.training.selectors import members_of
 from trainer.config import options_read
 from trainer.fields import OptionsError
 from trainer.records import Request
@@ -14,7 +15,13 @@ def command_of(run: Run) -> str:
 
     Empty where the trainer has other options by now.
     """
-    request = Request(command=run.kind, options={}, model=run.start.name, snapshot=f"snapshot-{run.snapshot.digest}")
+    request = Request(command=run.kind, options={})
+    if run.start:
+        request["model"] = run.start.name
+    else:
+        request["models"] = [model.name for model in members_of(run)]
+    if run.snapshot:
+        request["snapshot"] = f"snapshot-{run.snapshot.digest}"
     if run.reference:
         request["reference"] = run.reference.name
     try:

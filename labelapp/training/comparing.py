@@ -8,7 +8,8 @@ from labelapp.models import Run, RunEvent
 from labelapp.training.charts import Point
 from labelapp.training.evaluation import GROUPS, METRICS, interval_words, metrics_of, value_words
 from labelapp.training.overlays import Overlay, mark, overlay_make
-from labelapp.training.selectors import MEASURES, figure, options_ordered, points_of
+from labelapp.training.selectors import MEASURES, figure, members_of, options_ordered, points_of
+from trainer.config import option_fields
 
 LEAST, MOST = 2, 6
 """How many runs stand beside each other."""
@@ -77,7 +78,7 @@ class Comparison:
 
 
 def comparison_make(runs: Sequence[Run]) -> Comparison:
-    """Runs of one project beside each other. Reads snapshot, start and reference of each."""
+    """Runs of one project beside each other. Reads snapshot, start, reference and members of each."""
     doubt = comparison_doubt(runs)
     trained, held_out = _lines(runs)
     return Comparison(
@@ -107,10 +108,13 @@ def comparison_doubt(runs: Sequence[Run]) -> str:
 
 
 def option_rows(runs: Sequence[Run]) -> list[Row]:
-    """Every option that any of the runs has, in the trainer's order."""
-    options = [options_ordered(run) for run in runs]
-    names = dict.fromkeys(name for found in options for name in found)
-    return [Row(name.replace("_", " "), [_words(found.get(name)) for found in options]) for name in names]
+    """Every option that any of the runs has, in the trainer's order.
+
+    What is called alike and is something else (weights of labels, weights of models) has rows of its own.
+    """
+    options = [_options(run) for run in runs]
+    keys = dict.fromkeys(key for found in options for key in found)
+    return [Row(key[0].replace("_", " "), [_words(found.get(key)) for found in options]) for key in keys]
 
 
 def best_of(name: str, metrics: Sequence[Mapping[str, Any]]) -> int | None:
@@ -129,14 +133,27 @@ def best_of(name: str, metrics: Sequence[Mapping[str, Any]]) -> int | None:
 def _inputs(runs: Sequence[Run]) -> list[Row]:
     rows = {
         "Kind": [run.get_kind_display() for run in runs],
-        "Labels": [str(run.snapshot) for run in runs],
-        "Starting model": [run.start.name for run in runs],
-        "Reference": [run.reference.name if run.reference else "none named" for run in runs],
+        "Labels": [str(run.snapshot or NONE) for run in runs],
+        "Starting model": [str(run.start or NONE) for run in runs],
+        "Reference": [_reference(run) for run in runs],
+        "Combines": [", ".join(model.name for model in members_of(run)) or NONE for run in runs],
         "Trainer": [run.code_version[:12] or NONE for run in runs],
         "Device": [_words(run.config.get("resolved", {}).get("device")) for run in runs],
         "Computed in": [_words(run.config.get("resolved", {}).get("dtype")) for run in runs],
     }
-    return [Row(name, values) for name, values in rows.items()]
+    return [Row(name, values) for name, values in rows.items() if name != "Combines" or set(values) != {NONE}]
+
+
+def _reference(run: Run) -> str:
+    if run.start is None:
+        return NONE
+    return run.reference.name if run.reference else "none named"
+
+
+def _options(run: Run) -> dict[tuple[str, str], Any]:
+    """The options of a run by name and by what such an option is; that is empty for what the trainer has no longer."""
+    kinds = {option.name: option.kind for option in option_fields(run.kind)}
+    return {(name, kinds.get(name, "")): value for name, value in options_ordered(run).items()}
 
 
 def _metrics(runs: Sequence[Run], *, marking: bool) -> list[tuple[str, list[tuple[str, list[MetricCell]]]]]:

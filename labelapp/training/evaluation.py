@@ -1,5 +1,6 @@
 """What a run's report says, in the order and the words in which people read it. Pure functions of the report."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +12,27 @@ GROUPS_LEFT_OUT = {
     "groups_all_tied": "groups that are all ties",
     "groups_left_out": "groups without what this loss learns from",
 }
-AGREEMENT, CHOICE, LENGTH, CALIBRATION, POLICY, OTHER = (
+AGREEMENT, CHOICE, LENGTH, CALIBRATION, POLICY, MEMBERS, SCALE, OTHER = (
     "Agreement with people",
     "The best of K",
     "Length",
     "Calibration",
     "Policy",
+    "Its models",
+    "Scale of scores",
     "Training",
 )
+SCALED = re.compile(r"(mean|deviation)_(\d+)")
+"""Figures of the scale that a combination was put on."""
 BASELINES = (("random", "A coin"), ("longer_wins", "The longer one wins"), ("first_wins", "The one listed first wins"))
 MEANINGS = {
     AGREEMENT: "On held-out prompts. Intervals are 95 %, by prompt. Ties are left out, equal scores count half.",
     CHOICE: "How often the completion with the greatest score is one that people ranked first.",
     LENGTH: "Whether the model judges more than length.",
     CALIBRATION: "Whether differences of scores mean what they say: σ(difference) should be how often they are right.",
+    MEMBERS: "How far apart the scores of its models are: the standard deviation between them, on held-out prompts.",
+    SCALE: "Of scores before they were standardised, over all completions of the snapshot: those of each model in its "
+    "order, or those that the gate lets through.",
 }
 
 
@@ -69,6 +77,7 @@ METRICS = {
     "log_ratio_per_token": Metric(POLICY, "Log-ratio to the reference, per token", "number"),
     "nll": Metric(POLICY, "Likelihood term of the loss", "number"),
     "tokens": Metric(POLICY, "Tokens measured", "count"),
+    "mean_disagreement": Metric(MEMBERS, "Disagreement, mean over completions", "number"),
     "loss": Metric(OTHER, "Loss, held out", "number"),
     "loss_before": Metric(OTHER, "Loss before the first step", "number"),
     "accuracy_before": Metric(OTHER, "Pairs right before the first step"),
@@ -77,8 +86,9 @@ METRICS = {
     "steps": Metric(OTHER, "Steps", "count"),
     "best_step": Metric(OTHER, "The weights are those after step", "count"),
 }
-GROUPS = (AGREEMENT, CHOICE, LENGTH, CALIBRATION, POLICY, OTHER)
+GROUPS = (AGREEMENT, CHOICE, LENGTH, CALIBRATION, POLICY, MEMBERS, SCALE, OTHER)
 PARTS = (
+    ("by_member", "Each of its models by itself", "Model"),
     ("by_strength", "By strength of the preference", "Strength, 1 to 4"),
     ("by_group", "By group of annotators", "Group"),
     ("by_length", "By difference in length", "Tokens apart"),
@@ -169,11 +179,25 @@ def figures_by_group(report: Report) -> list[tuple[str, str, list[Figure]]]:
     metrics = metrics_of(report)
     known = METRICS.keys() | dict(BASELINES).keys()
     named = {name: metric for name, metric in METRICS.items() if name in metrics and name != "accuracy"}
-    rest = [name for name in sorted(metrics) if name not in known and not _is_end(name, metrics)]
+    rest = [name for name in sorted(metrics, key=_order) if name not in known and not _is_end(name, metrics)]
     found = [(metric.group, _figure(name, metric.label, metric.kind, metrics)) for name, metric in named.items()]
-    found += [(OTHER, _figure(name, name.replace("_", " "), "number", metrics)) for name in rest]
+    found += [_unlisted(name, metrics) for name in rest]
     groups = [(group, MEANINGS.get(group, ""), [figure for at, figure in found if at == group]) for group in GROUPS]
     return [group for group in groups if group[2]]
+
+
+def _unlisted(name: str, metrics: Mapping[str, Any]) -> tuple[str, Figure]:
+    """A figure that has no place of its own: its group, and how it is shown."""
+    if scaled := SCALED.fullmatch(name):
+        what = {"mean": "Mean", "deviation": "Standard deviation"}[scaled[1]]
+        return SCALE, _figure(name, f"{what} {scaled[2]}", "number", metrics)
+    return OTHER, _figure(name, name.replace("_", " "), "number", metrics)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Scales stand model by model, the mean first; all else by its name."""
+    scaled = SCALED.fullmatch(name)
+    return (int(scaled[2]), "" if scaled[1] == "mean" else name) if scaled else (0, name)
 
 
 def breakdown_tables(report: Report) -> list[Table]:
@@ -187,10 +211,11 @@ def breakdown_tables(report: Report) -> list[Table]:
 
 
 def left_out(report: Report) -> list[Count]:
-    """What a training could use of its snapshot, what it could not, and why."""
+    """What a run could use of its snapshot, what it could not, and why."""
     counts = report.get("counts", {})
+    scale = [_scale_count(counts["scale"])] if isinstance(counts.get("scale"), Mapping) else []
     named = [(name, counts[name]) for name in ("train", "held_out") if isinstance(counts.get(name), Mapping)]
-    return [count for name, found in named if (count := _count(name, found))]
+    return scale + [count for name, found in named if (count := _count(name, found))]
 
 
 def metrics_of(report: Report) -> Mapping[str, Any]:
@@ -244,7 +269,8 @@ def _row_label(part: str, row: Mapping[str, Any]) -> str:
     if part == "by_length":
         least, most = row["least"], row["most"]
         return f"{least:,} and more" if most is None else f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return str(row[{"by_strength": "strength", "by_group": "group"}.get(part, "preferred")]).replace("_", " ")
+    column = {"by_strength": "strength", "by_group": "group", "by_member": "member"}.get(part, "preferred")
+    return str(row[column]).replace("_", " ")
 
 
 def _count(name: str, found: Mapping[str, Any]) -> Count | None:
@@ -259,6 +285,14 @@ def _count(name: str, found: Mapping[str, Any]) -> Count | None:
     shortened = int(inner.get("shortened", 0))
     words = f"{inner['kept']:,} of {inner['found']:,} {unit} of the {found.get('split', name)} split"
     return Count(where, words, causes, shortened)
+
+
+def _scale_count(found: Mapping[str, int]) -> Count:
+    """The counts of what a combination's scale was measured on."""
+    causes = [("too long, or empty", found["excluded"])] if found["excluded"] else []
+    return Count(
+        "For the scale", f"{found['measured']:,} of {found['completions']:,} completions of all splits", causes
+    )
 
 
 def _is_end(name: str, metrics: Mapping[str, Any]) -> bool:

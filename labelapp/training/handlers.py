@@ -16,6 +16,7 @@ from labelapp.jobs.registry import JobRun, job_handler
 from labelapp.jobs.services import job_progress
 from labelapp.jobs.supervision import folder_hold, process_supervise, trainer_command
 from labelapp.models import Job, Run
+from labelapp.training.selectors import members_of
 from labelapp.training.services import TRAIN, events_take, run_finish, run_folder, run_rewind
 from trainer.records import EVENTS, Request
 from trainer.reports.card import trainer_version
@@ -42,6 +43,8 @@ def run_train(attempt: JobRun) -> Mapping[str, object]:
             pass
 
     process_supervise(attempt, command=trainer_command(run.kind, folder, attempt), folder=folder, poll=poll)
+    if members := members_of(run):
+        job_progress(attempt, message=f"{len(members)} models combined")
     result = run_finish(attempt=attempt, run=run, folder=folder, tick=tick)
     shutil.rmtree(folder, ignore_errors=True)
     return result
@@ -75,12 +78,13 @@ def heartbeat(attempt: JobRun) -> Tick:
 
 def _request(run: Run, tick: Tick) -> Request:
     """What the trainer is to do; the same at each attempt."""
-    request = Request(
-        command=run.kind,
-        options=run.options,
-        model=model_localise(run.start, tick=tick),
-        snapshot=str(snapshot_localise(run.snapshot, tick=tick)),
-    )
+    request = Request(command=run.kind, options=run.options)
+    if run.start:
+        request["model"] = model_localise(run.start, tick=tick)
+    else:
+        request["models"] = [model_localise(model, tick=tick) for model in members_of(run)]
+    if run.snapshot:
+        request["snapshot"] = str(snapshot_localise(run.snapshot, tick=tick))
     if run.reference:
         request["reference"] = model_localise(run.reference, tick=tick)
     return request

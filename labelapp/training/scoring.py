@@ -100,10 +100,10 @@ def scores_take(attempt: JobRun, model: ModelVersion, folder: Path, cursor: dict
     if not lines:
         job_progress(attempt)
         return cursor
-    values = {line["completion"]: line["values"]["score"] for line in lines if "score" in line["values"]}
+    values = {line["completion"]: line["values"] for line in lines if "score" in line["values"]}
     there = set(Completion.objects.filter(pk__in=values).values_list("pk", flat=True))
     CompletionScore.objects.bulk_create(
-        [CompletionScore(completion_id=pk, model_version=model, score=values[pk]) for pk in sorted(there)],
+        [_score_row(pk, model, values[pk]) for pk in sorted(there)],
         ignore_conflicts=True,
     )
     scored, excluded = cursor["scored"] + len(there), cursor["excluded"] + len(lines) - len(there)
@@ -111,6 +111,11 @@ def scores_take(attempt: JobRun, model: ModelVersion, folder: Path, cursor: dict
     done = scored + excluded
     job_progress(attempt, done=done, message=f"{done} completions read", cursor=further)
     return further
+
+
+def _score_row(completion: int, model: ModelVersion, values: Mapping[str, float]) -> CompletionScore:
+    said = {"score": values["score"], "disagreement": values.get("disagreement")}
+    return CompletionScore(completion_id=completion, model_version=model, **said)
 
 
 def _unscored(job: Job, model: ModelVersion) -> QuerySet[Completion]:

@@ -4,14 +4,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Avg, Case, Count, F, FloatField, IntegerField, Max, OuterRef, QuerySet, Subquery, When
+from django.db.models import (
+    Avg,
+    Case,
+    Count,
+    F,
+    FloatField,
+    IntegerField,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    When,
+    prefetch_related_objects,
+)
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce
 
 from labelapp.artifacts.services import artifact_localise
 from labelapp.errors import DomainError
 from labelapp.jobs.selectors import job_version
-from labelapp.models import Completion, CompletionScore, Job, ModelVersion, Project, Run, RunEvent
+from labelapp.models import Completion, CompletionScore, Job, ModelVersion, Project, Run, RunEvent, RunKind, RunMember
 from labelapp.training.charts import POINTS, Chart, Point, chart_make, path_make, smoothed
 from trainer.config import option_fields
 from trainer.reports.card import CARD
@@ -51,11 +66,29 @@ class RunView:
     held_out: list[Pair]
     time_left: str
 
+    @property
+    def unit(self) -> str:
+        """What its job counts."""
+        return "Completions" if self.run.kind == RunKind.COMBINE else "Steps"
+
 
 def runs_of(project: Project) -> QuerySet[Run]:
     """The project's runs, newest first, with what a list of them shows."""
     related = ("job", "snapshot", "start", "result__weights", "created_by")
     return Run.objects.filter(project=project).select_related(*related).order_by("-pk")
+
+
+def members_with(rows: str = "members") -> "Prefetch[str, QuerySet[RunMember], str]":
+    """Brings the models that runs combine, in their order, in one query for many runs; `rows` leads to them."""
+    return Prefetch(rows, RunMember.objects.select_related("model_version__weights"))
+
+
+def members_of(run: Run) -> list[ModelVersion]:
+    """The models that a run combines, in their order; none for other runs, for which the database is not asked."""
+    if run.kind != RunKind.COMBINE:
+        return []
+    prefetch_related_objects([run], members_with())
+    return [member.model_version for member in run.members.all()]
 
 
 def models_of(project: Project) -> QuerySet[ModelVersion]:
@@ -65,6 +98,12 @@ def models_of(project: Project) -> QuerySet[ModelVersion]:
     # A query for each model that is shown: a join would count those of all models first.
     count = Subquery(written.annotate(written=Count("pk")).values("written"))
     return models.annotate(completion_count=Coalesce(count, 0)).order_by("-pk")
+
+
+def models_made_from(model: ModelVersion) -> QuerySet[ModelVersion]:
+    """What started from a model, or has it for a member, oldest first."""
+    made = Q(parent=model) | Q(made_by__members__model_version=model)
+    return ModelVersion.objects.filter(made).order_by("pk")
 
 
 def run_version(run: Run) -> str:
@@ -165,8 +204,9 @@ def card_of(model: ModelVersion) -> str:
 
 
 def scores_of(model: ModelVersion) -> dict[str, Any]:
-    """How many completions a reward model scored, and their mean."""
-    return CompletionScore.objects.filter(model_version=model).aggregate(count=Count("pk"), mean=Avg("score"))
+    """How many completions a reward model scored, their mean, and how much its members disagree on average."""
+    scores = CompletionScore.objects.filter(model_version=model)
+    return scores.aggregate(count=Count("pk"), mean=Avg("score"), disagreement=Avg("disagreement"))
 
 
 def _event(event: RunEvent) -> Pair:

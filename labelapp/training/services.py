@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from labelapp.errors import ConflictError, DomainError
 from labelapp.jobs.logs import lines_read
 from labelapp.jobs.registry import JobLostError, JobRun
 from labelapp.jobs.services import job_create, job_finish, job_progress
-from labelapp.models import Artifact, Job, ModelVersion, Project, Run, RunEvent, RunKind, Snapshot, User
-from trainer.config import options_read
+from labelapp.models import Artifact, Job, ModelVersion, Project, Run, RunEvent, RunKind, RunMember, Snapshot, User
+from labelapp.training.tokens import stranger_of
+from trainer.config import CombineOptions, combine_problems, options_read
 from trainer.fields import OptionsError
 from trainer.records import CONFIG, EVENTS, LOG, MODEL, REPORT, EventLine, checkpoint_newest
 
@@ -32,10 +33,19 @@ STARTS = {
     RunKind.REWARD: [*POLICIES, Kind.REWARD],
     RunKind.PREFERENCE: POLICIES,
 }
-"""From which kinds of models a run may start."""
-RESULTS = {RunKind.SFT: Kind.SFT, RunKind.REWARD: Kind.REWARD, RunKind.PREFERENCE: Kind.POLICY}
+"""From which kinds of models a run may start; one that combines others starts from none."""
+RESULTS = {
+    RunKind.SFT: Kind.SFT,
+    RunKind.REWARD: Kind.REWARD,
+    RunKind.PREFERENCE: Kind.POLICY,
+    RunKind.COMBINE: Kind.REWARD,
+}
 """What a run makes."""
 SHOWN = ("loss", "accuracy")
+PROGRESS = "progress"
+"""The kind of lines that say how far the trainer is and measure nothing."""
+MOST_MEMBERS = 8
+"""How many models one run combines: each is in memory while they score."""
 
 
 def run_folder(run: Run) -> Path:
@@ -63,24 +73,30 @@ def run_start(
     _inputs_check(project, kind, snapshot, start, reference)
     if problem := reference_problem(reference, options):
         raise DomainError(problem)
-    # Whoever starts two runs of one name at the same time waits here for the other.
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    if problem := name_problem(project, name):
-        raise ConflictError(problem)
-    job = _job(project, kind, name, created_by)
-    run = Run.objects.create(
-        project=project,
-        kind=kind,
-        name=name,
-        snapshot=snapshot,
-        start=start,
-        reference=reference,
-        job=job,
-        options=_options(kind, options),
-        created_by=created_by,
+    run = Run(project=project, kind=kind, name=name, snapshot=snapshot, start=start, reference=reference)
+    return _begun(run, options, created_by)
+
+
+@transaction.atomic
+def run_combine(
+    *,
+    project: Project,
+    name: str,
+    members: Sequence[ModelVersion],
+    snapshot: Snapshot | None = None,
+    options: Mapping[str, Any],
+    created_by: User | None,
+) -> Run:
+    """Have the workers make one reward model of several, in their order. `options` are those of `combine`.
+
+    Raises DomainError when options or inputs cannot be used, ConflictError when the name is taken.
+    """
+    if problems := combination_problems(project, members, snapshot, options):
+        raise DomainError(" ".join(problems.values()))
+    run = _begun(Run(project=project, kind=RunKind.COMBINE, name=name, snapshot=snapshot), options, created_by)
+    RunMember.objects.bulk_create(
+        RunMember(run=run, model_version=model, place=place) for place, model in enumerate(members, start=1)
     )
-    _job_point(job, run)
-    audit_record(actor=created_by, verb="run_start", subject=run, project_id=project.pk, kind=kind, job=job.pk)
     return run
 
 
@@ -137,6 +153,7 @@ def events_take(*, attempt: JobRun, run: Run, folder: Path) -> int:
             run=run, kind=line["kind"], step=line["step"], values=line["values"], logged_at=timezone.now()
         )
         for line in lines
+        if line["kind"] != PROGRESS
     }
     RunEvent.objects.bulk_create(
         events.values(),
@@ -198,6 +215,58 @@ def reference_problem(reference: ModelVersion | None, options: Mapping[str, Any]
     )
 
 
+def combination_problems(
+    project: Project, members: Sequence[ModelVersion], snapshot: Snapshot | None, options: Mapping[str, Any]
+) -> dict[str, str]:
+    """What keeps models from becoming one: sentences by what they are about, which is `models`, `snapshot` or an option
+    of `combine`. Empty when nothing does, as far as that can be seen without loading them.
+    """
+    try:
+        asked = options_read(RunKind.COMBINE.value, options)
+    except OptionsError as error:
+        return {name: f"{name}: {problem}" for name, problem in error.problems.items()}
+    if not isinstance(asked, CombineOptions):
+        raise TypeError(f"combine needs CombineOptions, not {type(asked).__name__}.")
+    if problem := _members_problem(project, members):
+        return {"models": problem}
+    if snapshot and snapshot.project_id != project.pk:
+        return {"snapshot": "The snapshot must be of the same project as the run."}
+    problems = combine_problems(asked, len(members), has_snapshot=snapshot is not None)
+    if not problems and (stranger := stranger_of(members)):
+        problems["models"] = (
+            f"“{stranger.name}” has another vocabulary than “{members[0].name}”: only models of the same tokens, most "
+            "often of one base, are combined."
+        )
+    return problems
+
+
+def _members_problem(project: Project, members: Sequence[ModelVersion]) -> str:
+    for number, model in enumerate(members):
+        if model.project_id != project.pk:
+            return "All models must be of the same project as the run."
+        if model.kind != Kind.REWARD or model.state != ModelVersion.State.READY:
+            stands = f"{model.get_kind_display()}, {model.get_state_display().lower()}"
+            return f"“{model.name}” ({stands}) is no reward model that is ready. Choose others."
+        if model in members[:number]:
+            return f"“{model.name}” is chosen twice. Each model counts once; the weights of linear say how much."
+    return f"At most {MOST_MEMBERS} models are combined, not {len(members)}." if len(members) > MOST_MEMBERS else ""
+
+
+def _begun(run: Run, options: Mapping[str, Any], created_by: User | None) -> Run:
+    """Save a new run with its options, and the job that does it."""
+    kind = RunKind(run.kind)
+    # Whoever starts two runs of one name at the same time waits here for the other.
+    Project.objects.select_for_update(no_key=True).get(pk=run.project_id)
+    if problem := name_problem(run.project, run.name):
+        raise ConflictError(problem)
+    run.options, run.created_by = _options(kind, options), created_by
+    run.job = _job(run.project, kind, run.name, created_by)
+    run.save()
+    _job_point(run.job, run)
+    audit_record(actor=created_by, verb="run_start", subject=run, project_id=run.project_id, kind=kind, job=run.job_id)
+    return run
+
+
 def _inputs_check(
     project: Project, kind: RunKind, snapshot: Snapshot, start: ModelVersion, reference: ModelVersion | None
 ) -> None:
@@ -212,6 +281,11 @@ def _inputs_check(
                 f"A run of the kind “{kind.label}” cannot start from “{model.name}” "
                 f"({model.get_kind_display()}, {model.get_state_display().lower()}). Choose a model that is ready."
             )
+    if Run.objects.filter(result=start, kind=RunKind.COMBINE).exists():
+        raise DomainError(
+            f"“{start.name}” combines other reward models and has no weights of its own to train. Start from one of "
+            "its models, and combine again."
+        )
 
 
 def _options(kind: RunKind, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,7 +313,9 @@ def _tell(attempt: JobRun, lines: list[dict[str, Any]]) -> None:
     if "at" not in cursor:
         cursor = {"attempt": attempt.attempt, "step": newest["step"], "at": time.time()}
     figures = [f"{name} {newest['values'][name]:.4g}" for name in SHOWN if name in newest["values"]]
-    message = ", ".join([f"Step {newest['step']} of {newest['total']}", *figures])
+    far = f"{newest['step']} of {newest['total']}"
+    words = f"{far} completions measured" if newest["kind"] == PROGRESS else f"Step {far}"
+    message = ", ".join([words, *figures])
     job_progress(attempt, done=newest["step"], total=newest["total"], message=message, cursor=cursor)
 
 

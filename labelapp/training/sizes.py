@@ -11,6 +11,7 @@ from labelapp.errors import DomainError
 from labelapp.generation.option_fields import option_text
 from labelapp.models import ModelVersion, RunKind
 from trainer.config import option_fields, suggested
+from trainer.records import MEMBERS
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 HEADER_LIMIT = 100_000_000
@@ -65,12 +66,19 @@ def parameter_count(model: ModelVersion) -> int | None:
     Only the headers of the files are read, which takes milliseconds whatever the size.
     """
     try:
-        folder = artifact_localise(model.weights) if model.weights else Path(model.location)
-        if not folder.is_absolute():
-            return None
-        return sum(map(_numbers_in, _files_of(folder))) or None
+        folder = model_folder(model)
+        return sum(map(_numbers_in, _files_of(folder))) or None if folder else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DomainError):
         return None
+
+
+def model_folder(model: ModelVersion) -> Path | None:
+    """Where a model lies on this machine; None for one of the hub, or without weights.
+
+    Raises DomainError when its files are gone or damaged.
+    """
+    folder = artifact_localise(model.weights) if model.weights else Path(model.location)
+    return folder if folder.is_absolute() else None
 
 
 def number_words(number: int) -> str:
@@ -82,6 +90,9 @@ def number_words(number: int) -> str:
 
 
 def _files_of(folder: Path) -> list[Path]:
+    """The files of weights; of a combination, those of all its models."""
+    if (folder / MEMBERS).is_dir():
+        return [file for member in (folder / MEMBERS).iterdir() for file in _files_of(member)]
     if (folder / INDEX).is_file():
         return sorted({folder / name for name in json.loads((folder / INDEX).read_text())["weight_map"].values()})
     return [folder / WHOLE]

@@ -12,15 +12,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from labelapp.accounts.access import membership_for
 from labelapp.artifacts.archives import folder_response
 from labelapp.errors import DomainError
-from labelapp.models import ModelVersion, Role, Run, RunKind
+from labelapp.models import Membership, ModelVersion, Role, Run, RunKind
 from labelapp.training import comparing, scoring, services
 from labelapp.training.commands import command_of
 from labelapp.training.evaluation import report_of
-from labelapp.training.forms import RunForm, ScoreForm
+from labelapp.training.forms import RUN_FORMS, CombineForm, RunForm, ScoreForm
 from labelapp.training.selectors import (
     card_of,
     flat,
     lineage_of,
+    members_of,
+    members_with,
+    models_made_from,
     models_of,
     options_ordered,
     run_version,
@@ -39,7 +42,8 @@ STOP_POLLING = 286
 def runs(request: HttpRequest, slug: str) -> HttpResponse:
     """The project's runs, newest first."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
-    page = Paginator(runs_of(membership.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    rows = runs_of(membership.project).prefetch_related(members_with())
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     live = any(not run.job.is_finished for run in page)
     return render(request, "training/runs.html", {"membership": membership, "page_obj": page, "live": live})
 
@@ -49,22 +53,14 @@ def run_create(request: HttpRequest, slug: str) -> HttpResponse:
     """Start a run; `?kind=` says which kind the form is for."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     kind = _kind(request.GET.get("kind", RunKind.REWARD))
-    initial = {name: request.GET[name] for name in ("snapshot", "start") if request.GET.get(name, "").isdigit()}
-    form = RunForm(
+    names = ("snapshot", "start", "model_1")
+    initial = {name: request.GET[name] for name in names if request.GET.get(name, "").isdigit()}
+    form = RUN_FORMS.get(kind, RunForm)(
         request.POST if request.method == "POST" else None, initial=initial, project=membership.project, kind=kind
     )
     if request.method == "POST" and form.is_valid():
         try:
-            made = services.run_start(
-                project=membership.project,
-                kind=kind,
-                name=form.cleaned_data["name"],
-                snapshot=form.cleaned_data["snapshot"],
-                start=form.cleaned_data["start"],
-                reference=form.cleaned_data.get("reference"),
-                options=form.options(),
-                created_by=membership.user,
-            )
+            made = _begin(form, membership)
         except DomainError as error:
             form.add_error(None, error.message)
         else:
@@ -78,6 +74,8 @@ def run_suggested(request: HttpRequest, slug: str) -> HttpResponse:
     """What suits the starting model that was just chosen: a sentence, and the fields that nobody had written in."""
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     kind, given = _kind(request.GET.get("kind", RunKind.REWARD)), request.GET.dict()
+    if kind in RUN_FORMS:
+        raise Http404
     form = RunForm(project=membership.project, kind=kind)
     changed = [form[name].as_widget(attrs={"hx-swap-oob": "true"}) for name in form.refresh(given)]
     context = {"membership": membership, "form": form, "kind": kind, "changed": changed}
@@ -93,6 +91,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "membership": membership,
         "view": run_view(found),
         "run": found,
+        "members": members_of(found),
         "version": run_version(found),
         "report": report_of(found.report),
         "options": flat(options_ordered(found)),
@@ -127,7 +126,8 @@ def runs_compare(request: HttpRequest, slug: str) -> HttpResponse:
     """Two to six runs beside each other: `?run=1&run=2`."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
     chosen = list(dict.fromkeys(int(pk) for pk in request.GET.getlist("run") if pk.isdecimal() and len(pk) < 19))
-    rows = runs_of(membership.project).select_related("reference").in_bulk(chosen)
+    found = runs_of(membership.project).select_related("reference").prefetch_related(members_with())
+    rows = found.in_bulk(chosen)
     if len(rows) < len(chosen):
         raise Http404
     is_enough = comparing.LEAST <= len(chosen) <= comparing.MOST
@@ -151,7 +151,8 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = membership_for(request.user, slug, at_least=Role.ADMIN)
     found = get_object_or_404(Run, pk=pk, project=membership.project)
     services.run_resume(run=found, actor=membership.user)
-    messages.success(request, f"“{found.name}” goes on from its last checkpoint.")
+    where = "begins again" if found.kind == RunKind.COMBINE else "goes on from its last checkpoint"
+    messages.success(request, f"“{found.name}” {where}.")
     return redirect("run", slug=slug, pk=pk)
 
 
@@ -159,7 +160,8 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def models(request: HttpRequest, slug: str) -> HttpResponse:
     """The project's models and other writers of completions, newest first."""
     membership = membership_for(request.user, slug, at_least=Role.REVIEWER)
-    page = Paginator(models_of(membership.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    rows = models_of(membership.project).prefetch_related(members_with("made_by__members"))
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "training/models.html", {"membership": membership, "page_obj": page})
 
 
@@ -174,7 +176,8 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "model": found,
         "made_by": made_by,
         "lineage": lineage_of(found),
-        "children": found.children.order_by("pk"),
+        "members": members_of(made_by) if made_by else [],
+        "children": models_made_from(found),
         "parameters": number_words(count) if (count := parameter_count(found)) else "",
         "report": report_of(made_by.report) if made_by else None,
         "config": flat(options_ordered(made_by)) if made_by else [],
@@ -217,6 +220,30 @@ def model_score(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         reward=found, batch=form.cleaned_data["batch"], project=membership.project, created_by=membership.user
     )
     return redirect("job", pk=job.pk)
+
+
+def _begin(form: RunForm | CombineForm, membership: Membership) -> Run:
+    """Start what a form that is valid asks for."""
+    asked = form.cleaned_data
+    if isinstance(form, CombineForm):
+        return services.run_combine(
+            project=membership.project,
+            name=asked["name"],
+            members=form.members,
+            snapshot=asked["snapshot"],
+            options=form.options(),
+            created_by=membership.user,
+        )
+    return services.run_start(
+        project=membership.project,
+        kind=form.kind,
+        name=asked["name"],
+        snapshot=asked["snapshot"],
+        start=asked["start"],
+        reference=asked.get("reference"),
+        options=form.options(),
+        created_by=membership.user,
+    )
 
 
 def _download(text: str, content_type: str, name: str) -> HttpResponse:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from labelapp.models import Job, ModelVersion, Project, User
-from tests.factories import run_make
+from tests.factories import reward_make, run_make
 from tests.training.weights import weights_write
 
 OpenAs = Callable[[User], Page]
@@ -63,6 +63,29 @@ def test_a_rank_of_adapters_brings_its_own_rate(
     page.get_by_label("LoRA rank").press("Tab")
     expect(page.get_by_text("parameters and LoRA")).to_be_visible()
     assert float(page.get_by_label("Learning rate").input_value()) == pytest.approx(10 * first)
+
+
+def test_models_are_combined_from_the_page_of_one(
+    open_as: OpenAs, omar: User, project: Project, live_server: Any
+) -> None:
+    helpful, safe, short = (reward_make(project, name) for name in ("Helpful", "Safe", "Short"))
+    page = open_as(omar)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{live_server.url}/projects/garden-helper/models/{helpful.pk}/")
+    page.get_by_role("link", name="Combine").click()
+    page.get_by_label("Name").fill("All three")
+    expect(page.get_by_label("Model 1")).to_have_value(str(helpful.pk))
+    page.get_by_label("Model 2").select_option(str(helpful.pk))
+    page.locator("summary", has_text="More models").click()
+    page.get_by_label("Model 3").select_option(str(short.pk))
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.get_by_text("“Helpful” is chosen twice.")).to_be_visible()
+    expect(page.get_by_label("Model 3")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_label("Model 2").select_option(str(safe.pk))
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator("ol.members li")).to_have_text(["Helpful", "Safe", "Short"])
+    expect(page.get_by_text("Waiting")).to_be_visible()
 
 
 def test_runs_are_ticked_and_compared_by_the_keyboard(

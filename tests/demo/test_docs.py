@@ -9,8 +9,8 @@ from django.conf import settings
 
 from labelapp.datasets.rows import row_parse
 from labelapp.demo.seed import demo_seed
-from labelapp.models import Job, Project
-from tests.factories import prompt_make, run_make
+from labelapp.models import Job, ModelVersion, Project
+from tests.factories import prompt_make, reward_make, run_make
 
 ROOT = Path(settings.BASE_DIR)
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -76,8 +76,10 @@ def test_the_example_of_reading_labels_runs(capsys: pytest.CaptureFixture[str]) 
 def test_the_examples_of_sampling_and_training_start_jobs(project: Project) -> None:
     run_make(project, "earlier")
     prompt_make(project)
+    members = [reward_make(project, name) for name in ("Helpful", "Safe")]
     examples = [block for block in blocks("docs/ml-engineers.md") if "created_by=None" in block]
     for example in examples:
-        exec(example.replace('"demo"', f'"{project.slug}"'))
+        exec(example.replace('"demo"', f'"{project.slug}"'), {})
     kinds = sorted(Job.objects.exclude(title="Reward model: earlier").values_list("kind", flat=True))
-    assert kinds == ["sample", "train"]
+    assert kinds == ["sample", "train", "train"]
+    assert list(ModelVersion.objects.filter(memberships__run__name="Both").order_by("memberships")) == members

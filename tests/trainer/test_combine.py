@@ -1,6 +1,7 @@
 """`python -m trainer combine`: a folder with several reward models, on a common scale."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from trainer.combine import recipe_asked
 from trainer.config import CombineOptions
 from trainer.data.snapshots import manifest_read, snapshot_read
 from trainer.models.networks import model_save, reward_load
-from trainer.models.scorers import SCORER, Recipe, folder_digest
-from trainer.runs import InputError
+from trainer.models.scorers import Recipe, folder_digest
+from trainer.records import SCORER
+from trainer.reports.card import AGAIN, CARD
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_a_linear_combination_is_standardised_on_the_snapshot(place: Path, singl
     kept = json.loads((model / SCORER).read_text())
     assert kept["reference"] == manifest_read(place / "snapshot")["digest"]
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["counts"] == {"completions": 27, "measured": 27, "excluded": 0}
+    assert report["counts"]["scale"] == {"completions": 27, "measured": 27, "excluded": 0}
     assert report["metrics"]["mean_1"] == pytest.approx(singles[0].mean(), abs=1e-5)
     assert report["metrics"]["deviation_2"] == pytest.approx(singles[1].std(), abs=1e-5)
 
@@ -105,6 +107,87 @@ def test_a_gated_combination_is_whitened_on_the_snapshot(place: Path, singles: n
     np.testing.assert_allclose(found, (gated - gated.mean()) / gated.std(), atol=1e-4)
     assert tagged.any()
     assert (~tagged & ~low).any()
+
+
+def report_of(output: Path) -> dict[str, Any]:
+    return dict(json.loads((output / "report.json").read_text()))
+
+
+def share_right(place: Path, scores: dict[int, float]) -> float:
+    """The weighted share of the validation split's strict comparisons in which the preferred one has more, by loops."""
+    snapshot = snapshot_read(place / "snapshot")
+    right = total = 0.0
+    for row in snapshot.comparisons:
+        if snapshot.prompts[row["prompt"]]["split"] == "validation":
+            for edge in row["edges"]:
+                if edge["outcome"] == ">":
+                    better, other = (scores[row["completions"][edge[end]]] for end in ("i", "j"))
+                    weight = row["weight"] * edge["weight"]
+                    right, total = right + weight * ((better > other) + (better == other) / 2), total + weight
+    return right / total
+
+
+@pytest.mark.parametrize("how", ["mean", "linear", "gated"])
+def test_with_a_snapshot_it_says_how_often_it_and_its_models_are_right(
+    place: Path, singles: np.ndarray, tmp_path: Path, how: str
+) -> None:
+    model = combined(place, tmp_path / "run", [1, 2], "--how", how, *snapshot_flag(place))
+    values = values_of(place, model, tmp_path / "scores")
+    report, ids = report_of(tmp_path / "run"), sorted(values)
+    said = {id_: values[id_]["score"] for id_ in ids}
+    assert report["metrics"]["accuracy"] == pytest.approx(share_right(place, said))
+    assert report["metrics"]["comparisons"] == report["counts"]["held_out"]["comparisons"]["kept"] * 3 == 18
+    found = [(row["member"], row["accuracy"]) for row in report["breakdown"]["by_member"]]
+    alone = [share_right(place, dict(zip(ids, row, strict=True))) for row in singles[:2]]
+    assert found == [(1, pytest.approx(alone[0])), (2, pytest.approx(alone[1]))]
+    assert report["breakdown"]["by_group"]
+    assert ("mean_disagreement" in report["metrics"]) == (how == "mean")
+    assert ("mean_1" in report["metrics"]) == (how != "mean")
+    resolved = json.loads((tmp_path / "run" / "config.json").read_text())["resolved"]
+    assert (resolved["held_out"], resolved["snapshot"]) == ("validation", manifest_read(place / "snapshot")["digest"])
+
+
+def test_without_a_snapshot_nothing_is_measured(place: Path, tmp_path: Path) -> None:
+    combined(place, tmp_path / "run", [1, 2])
+    report = report_of(tmp_path / "run")
+    assert (report["metrics"], report["counts"], report["breakdown"]) == ({}, {}, {})
+
+
+def test_it_says_how_far_it_is(place: Path, tmp_path: Path) -> None:
+    """27 completions for the scale, and the 9 of three held-out prompts, which two annotators judged alike."""
+    combined(place, tmp_path / "run", [1, 2], "--how", "linear", "--batch-size", "1", *snapshot_flag(place))
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    steps = [event["step"] for event in events]
+    assert {(event["kind"], event["total"]) for event in events} == {("progress", steps[-1])}
+    assert steps == sorted(set(steps))
+    assert len(steps) > 2
+    assert steps[-1] == 27 + 9
+
+
+def test_the_card_says_of_what_it_is_made(place: Path, tmp_path: Path) -> None:
+    flags = ("--how", "linear", "--weights", "2", "--weights", "-0.5", *snapshot_flag(place))
+    model = combined(place, tmp_path / "run", [1, 2], *flags)
+    card, metrics = (model / CARD).read_text(), report_of(tmp_path / "run")["metrics"]
+    digests = [member["digest"] for member in json.loads((model / SCORER).read_text())["members"]]
+    for number, weight in enumerate(("2", "-0.5"), start=1):
+        line = (
+            f"- Model {number}: `{place / str(number)}`, weight {weight}, SHA-256 of its files `{digests[number - 1]}`."
+        )
+        assert line in card
+        assert f"mean {metrics[f'mean_{number}']:.4g}, standard deviation {metrics[f'deviation_{number}']:.4g}" in card
+    for words in ("# Combined reward model", "- How: `linear`.", "What it was measured on", "- Scale: completions 27"):
+        assert words in card
+    assert "On the validation split, 3 prompts, 18 comparisons" in card
+    assert "| Pair accuracy, ties left out |" in card
+    assert not any(words in card for words in ("library_name", "base_model", "Seed", "last bit", "No snapshot"))
+
+
+def test_the_cards_command_combines_again(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = combined(place, tmp_path / "run", [2, 1], "--how", "gated", "--tag", "risky", *snapshot_flag(place))
+    line = next(line for line in (model / CARD).read_text().splitlines() if "python -m trainer" in line)
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(line)[shlex.split(line).index("trainer") + 1 :]) == 0
+    assert (tmp_path / AGAIN / "model" / SCORER).read_bytes() == (model / SCORER).read_bytes()
 
 
 def test_the_folder_holds_the_models_and_says_which(place: Path, tmp_path: Path) -> None:
@@ -146,13 +229,13 @@ def test_killed_and_started_again_it_ends_the_same(place: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("models", "flags", "said"),
     [
-        ([1], (), "two models or more"),
+        ([1], (), "Two models or more"),
         ([1, 4], (), "another vocabulary"),
         ([1, 2, 3], ("--how", "gated"), "takes two models"),
         ([1, 2], ("--how", "linear"), "needs a snapshot"),
-        ([1, 2], ("--weights", "1", "--weights", "2"), "weights are for how=linear"),
+        ([1, 2], ("--weights", "1", "--weights", "2"), "Weights are for how=linear"),
         ([1, 2], ("--how", "linear", "--weights", "1"), "must be 2 numbers"),
-        ([1, 2], ("--how", "linear", "--weights", "1", "--weights", "x"), "must be numbers"),
+        ([1, 2], ("--how", "linear", "--weights", "1", "--weights", "x"), "must be 2 numbers"),
         ([], (), "combine needs --model"),
     ],
 )
@@ -182,5 +265,3 @@ def test_recipes_are_what_options_ask_for() -> None:
     assert recipe_asked(CombineOptions(how="linear"), 3) == Recipe("linear", (1.0, 1.0, 1.0))
     gated = CombineOptions(how="gated", threshold=0.2, tag="risky")
     assert recipe_asked(gated, 2) == Recipe("gated", threshold=0.2, tag="risky")
-    with pytest.raises(InputError, match="must be 2 numbers"):
-        recipe_asked(CombineOptions(how="linear", weights=("1", "inf")), 2)

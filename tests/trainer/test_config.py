@@ -1,12 +1,16 @@
 """Options as forms, requests and command lines give them."""
 
+from typing import Any
+
 import pytest
 
 from trainer.config import (
     GROUPS,
     OPTIONS,
+    CombineOptions,
     PreferenceOptions,
     beta_of,
+    combine_problems,
     option_fields,
     options_read,
     suggested,
@@ -96,3 +100,26 @@ def test_what_is_suggested_can_be_used() -> None:
 
 def test_adapters_learn_ten_times_as_fast() -> None:
     assert suggested("sft", 10**9, lora=True)["learning_rate"] == 10 * suggested("sft", 10**9)["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("options", "models", "has_snapshot", "about"),
+    [
+        ({}, 2, False, {}),
+        ({}, 1, False, {"models": "not 1"}),
+        ({"how": "linear", "weights": ("1", "-2e3")}, 2, True, {}),
+        ({"how": "linear"}, 3, False, {"snapshot": "how=linear needs a snapshot"}),
+        ({"how": "gated"}, 3, False, {"models": "takes two models", "snapshot": "how=gated needs a snapshot"}),
+        ({"how": "gated", "weights": ("1", "1")}, 2, True, {"weights": "Weights are for how=linear"}),
+        ({"weights": ("1", "1")}, 2, True, {"weights": "not for how=mean"}),
+        ({"how": "linear", "weights": ("1",)}, 2, True, {"weights": "must be 2 numbers, one for each model, not 1."}),
+        ({"how": "linear", "weights": ("1", "nan")}, 2, True, {"weights": "not 1, nan."}),
+        ({"how": "linear", "weights": ("1", "much")}, 2, True, {"weights": "not 1, much."}),
+    ],
+)
+def test_what_keeps_models_from_being_combined(
+    options: dict[str, Any], models: int, has_snapshot: bool, about: dict[str, str]
+) -> None:
+    found = combine_problems(CombineOptions(**options), models, has_snapshot=has_snapshot)
+    assert found.keys() == about.keys()
+    assert all(about[name] in problem for name, problem in found.items())

@@ -1,5 +1,6 @@
 """A project with frozen labels and a base model, and a place for runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import labelapp.training.tasks  # noqa: F401 (registers the handlers, as in a wo
 from labelapp.artifacts.services import artifact_publish
 from labelapp.models import Artifact, ModelVersion, Project, Run, RunKind, Snapshot
 from labelapp.training.services import run_start
+from tests.factories import reward_make
 from tests.jobs.trainers import stand_in
 from trainer.data.snapshots import snapshot_write
 
@@ -95,3 +97,20 @@ def training(project: Project, snapshot: Snapshot, base: ModelVersion) -> Run:
         options={"epochs": 2},
         created_by=None,
     )
+
+
+def tokens_folder(places: Path, name: str, vocabulary: dict[str, int] | None = None) -> str:
+    """A model's folder with a tokenizer of these tokens."""
+    folder = places / name
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"added_tokens": [{"id": 2, "content": "<s>"}], "model": {"vocab": vocabulary or {"a": 0, "b": 1}}})
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def rewards(project: Project, places: Path) -> list[ModelVersion]:
+    """Three reward models of the same tokens, that lie on this machine."""
+    return [reward_make(project, name, location=tokens_folder(places, name)) for name in ("Help", "Safe", "Short")]

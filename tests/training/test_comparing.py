@@ -10,7 +10,7 @@ from django.test import Client
 from labelapp.models import ModelVersion, Project, Run, RunEvent, Snapshot, User
 from labelapp.training.comparing import best_of, comparison_doubt, comparison_make, option_rows
 from labelapp.training.selectors import runs_of
-from tests.factories import run_make
+from tests.factories import combined_make, reward_make, run_make
 from tests.query_counts import query_count
 from tests.training.reports import report_make
 
@@ -93,6 +93,17 @@ def test_an_option_that_a_run_has_not_is_a_dash(project: Project) -> None:
     assert [(row.name, row.values) for row in option_rows([old, new])] == [
         ("batch", ["4", "–"]),
         ("epochs", ["–", "1"]),
+    ]
+
+
+def test_what_is_called_alike_and_is_something_else_has_rows_of_its_own(project: Project) -> None:
+    trained = run_make(project, "Trained", options={"weights": "snapshot", "max_length": 64})
+    options = {"weights": ["2", "1"], "max_length": 64}
+    combined = combined_make(project, "Both", [reward_make(project, name) for name in "ab"], options=options)
+    assert [(row.name, row.values) for row in option_rows([trained, combined])] == [
+        ("max length", ["64", "64"]),
+        ("weights", ["snapshot", "–"]),
+        ("weights", ["–", "2, 1"]),
     ]
 
 

@@ -39,6 +39,16 @@ def test_a_figure_that_nobody_knows_is_shown_all_the_same() -> None:
     assert ("of another time", "3") in [(figure.label, figure.value) for figure in training]
 
 
+def test_scales_stand_model_by_model() -> None:
+    report = {"metrics": {"deviation_1": 0.5, "deviation_2": 2.0, "mean_1": -1.0, "mean_2": 3.0, "mean_10": 4.0}}
+    ((name, _, figures),) = figures_by_group(report)
+    assert name == "Scale of scores"
+    assert [(figure.label, figure.value) for figure in figures] == [
+        *(("Mean 1", "-1"), ("Standard deviation 1", "0.5"), ("Mean 2", "3"), ("Standard deviation 2", "2")),
+        ("Mean 10", "4"),
+    ]
+
+
 def test_no_figure_is_shown_twice() -> None:
     shown = [figure.name for _, _, found in figures_by_group(report_make()) for figure in found]
     assert len(shown) == len(set(shown))

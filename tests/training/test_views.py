@@ -14,7 +14,7 @@ import pytest
 from django.test import Client
 
 from labelapp.models import Job, ModelVersion, Project, Run, RunEvent, Snapshot, User
-from tests.factories import folder_make, run_make
+from tests.factories import combined_make, folder_make, run_make
 from tests.query_counts import query_count
 from tests.training.reports import report_make
 from tests.training.test_run_form import form_of
@@ -168,14 +168,23 @@ def test_a_model_shows_where_it_came_from(
 def test_lists_cost_the_same_for_many(client_of: ClientOf, training: Run, omar: User) -> None:
     client = client_of(omar)
     client.get(RUNS)
+    made = [made_by_run(training.project, "Run 0"), made_by_run(training.project, "Run 1")]
+    combined_make(training.project, "Both 0", made)
     few = query_count(client, RUNS), query_count(client, MODELS)
-    for number in range(5):
-        run = run_make(training.project, f"Run {number}")
-        fields = {"name": f"Run {number}", "kind": "reward", "state": "ready", "location": "org/x"}
-        made = ModelVersion.objects.create(project=training.project, parent=run.start, **fields)
-        Run.objects.filter(pk=run.pk).update(result=made)
+    for number in range(2, 7):
+        made.append(made_by_run(training.project, f"Run {number}"))
+        combined_make(training.project, f"Both {number}", made)
     assert (query_count(client, RUNS), query_count(client, MODELS)) == few
-    assert max(few) <= 6
+    assert max(few) <= 7
+
+
+def made_by_run(project: Project, name: str) -> ModelVersion:
+    """A reward model that a run made, whose weights are nowhere."""
+    run = run_make(project, name)
+    fields = {"name": name, "kind": "reward", "state": "ready", "location": "org/x"}
+    made = ModelVersion.objects.create(project=project, parent=run.start, **fields)
+    Run.objects.filter(pk=run.pk).update(result=made)
+    return made
 
 
 def test_the_page_of_a_run_costs_few_queries(client_of: ClientOf, running: Run, omar: User) -> None:

@@ -21,10 +21,9 @@ from trainer.data.conversations import Tokenizer, tokenizer_load
 from trainer.data.groups import Group
 from trainer.models.heads import QUESTION, Reading, reading_of
 from trainer.models.networks import context_length, head_scores, prompts_share, reward_load
-from trainer.records import canonical
+from trainer.records import SCORER, canonical
 from trainer.runs import InputError
 
-SCORER = "scorer.json"
 VERSION = 1
 SCORE, DISAGREEMENT = "score", "disagreement"
 
@@ -157,7 +156,7 @@ class Combination(Scorer):
         values = {SCORE: self.recipe.combined(scores, self.tagged(groups))}
         if self.recipe.how == "mean":
             values[DISAGREEMENT] = torch.stack(scores).std(0, correction=0)
-        return values | {f"member_{number}": row for number, row in enumerate(scores, start=1)}
+        return values | {member_name(number): row for number, row in enumerate(scores, start=1)}
 
     def member_scores(self, groups: Sequence[Group], batch: Batch) -> list[Tensor]:
         """(N,) of each member."""
@@ -186,6 +185,11 @@ def scorer_load(path: str, device: torch.device) -> Scorer:
                 f"says {member.digest}. Combine again."
             )
     return Combination([scorer_load(str(folder / member.folder), device) for member in members], recipe)
+
+
+def member_name(number: int) -> str:
+    """What the scores of a member are called among the values of a combination; the first has number 1."""
+    return f"member_{number}"
 
 
 def recipe_json(members: Sequence[Member], recipe: Recipe, reference: str) -> dict[str, object]:
@@ -223,11 +227,15 @@ def members_check(members: Sequence[Scorer]) -> None:
     """Raise InputError when members do not read the same tokens for the same conversation."""
     first = members[0].tokenizer
     for number, member in enumerate(members[1:], start=2):
-        name = f"Model {number} ({member.tokenizer.name_or_path})"
+        where = f"({member.tokenizer.name_or_path})"
         if member.tokenizer.get_vocab() != first.get_vocab():
-            raise InputError(f"{name} has another vocabulary than the first: only models of the same tokens combine.")
+            raise InputError(
+                f"Model {number} has another vocabulary than the first: only models of the same tokens combine {where}."
+            )
         if member.tokenizer.chat_template != first.chat_template:
-            raise InputError(f"{name} has another chat template than the first: they learned to read other texts.")
+            raise InputError(
+                f"Model {number} has another chat template than the first: they learned to read other texts {where}."
+            )
 
 
 def _reward_check(model: str) -> None:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trainer.config import Options, option_fields
+from trainer.config import CombineOptions, Options, option_fields
 from trainer.records import MANIFEST, Request
 
 CARD = "README.md"
@@ -23,21 +23,32 @@ AGAIN = "run-again"
 """Where the command of a card writes: the folder of the run itself is finished."""
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "accelerate")
 
-_TITLES = {"sft": "Supervised model", "reward": "Reward model", "preference": "Preference-tuned model"}
+COMBINE = "combine"
+
+_TITLES = {
+    "sft": "Supervised model",
+    "reward": "Reward model",
+    "preference": "Preference-tuned model",
+    COMBINE: "Combined reward model",
+}
 _PIPELINES = {"sft": "text-generation", "reward": "text-classification", "preference": "text-generation"}
 _WHAT = {
     "sft": "A language model that learned answers by heart: every token of an answer counts alike.",
     "reward": "A reward model: it gives a prompt with a completion one number, greater for what people prefer. It "
     "learned from comparisons of all completions of a prompt at once.",
     "preference": "A language model that learned directly from comparisons of completions, without a reward model.",
+    COMBINE: "Several reward models as one: it gives a prompt with a completion one number, made of theirs, and is not "
+    "trained itself. `scorer.json` says how, and the models are in `members`. Prefloop's `evaluate` takes this folder "
+    "for a reward model; transformers loads its members, each by itself.",
 }
+_SCORES_COMPARE = "A score only means something beside the scores of other completions of the same prompt."
 _LIMITS = {
     "sft": (
         "It imitates the answers it was shown, with their mistakes. Nobody tested here whether what it says is true, "
         "safe or fair.",
     ),
     "reward": (
-        "A score only means something beside the scores of other completions of the same prompt.",
+        _SCORES_COMPARE,
         "It stands for the people who labeled this snapshot under these guidelines, and for prompts like theirs; the "
         "figures above say nothing about others.",
         "A policy that is trained or selected by these scores finds their errors. Hold it near its reference, and let "
@@ -49,6 +60,17 @@ _LIMITS = {
         "It stands for the people who labeled this snapshot under these guidelines. Nobody tested here whether what it "
         "says is true, safe or fair.",
     ),
+    COMBINE: (
+        _SCORES_COMPARE,
+        "It makes the mistakes that its models have in common; models of one base and one snapshot have many.",
+        "It takes the time and the memory of all its models together.",
+    ),
+}
+_HOW = {
+    "mean": "The score is the mean of theirs; beside it stands their disagreement (standard deviation).",
+    "linear": "The score is the sum of theirs, each times its weight, standardised on all completions of the snapshot.",
+    "gated": "The score is that of model 2 where σ of it is less than {threshold:g} or the prompt has the tag {tag}, "
+    "else that of model 1; standardised on all completions of the snapshot.",
 }
 # Figures of the report in the order of the card, and what they are.
 _FIGURES = {
@@ -66,6 +88,7 @@ _FIGURES = {
     "ece": "Expected calibration error",
     "margin": "Margin between preferred and other completions",
     "kl": "KL divergence from the reference, nats per completion",
+    "mean_disagreement": "Disagreement: standard deviation between its models, mean over completions",
 }
 
 
@@ -87,8 +110,12 @@ def card_write(
     """
     sections = (
         _front_matter(command, request, options),
-        [f"# {_TITLES.get(command, command)}", "", _WHAT.get(command, ""), "", *_origin(request, options)],
-        ["## What it learned from", "", *_data(request, resolved, report)],
+        [f"# {_TITLES.get(command, command)}", "", _WHAT.get(command, ""), "", *_origin(request, options, report)],
+        [
+            f"## What it {'was measured on' if command == COMBINE else 'learned from'}",
+            "",
+            *_data(request, resolved, report),
+        ],
         ["## Figures", "", *_figures(resolved, report.get("metrics", {}))],
         ["## Limits", "", *(f"- {limit}" for limit in _limits(command, report.get("metrics", {})))],
         ["## Options", "", *_options(options)],
@@ -105,7 +132,7 @@ def command_of(request: Request, options: Options, *, output: str = AGAIN, start
     Paths below the folder `start` are written from there, as somebody who works there would.
     """
     flags = [
-        (name, value if start is None else _from(start, value))
+        ("model" if name == "models" else name, value if start is None else _from(start, value))
         for name, given in request.items()
         if name not in ("command", "options")
         for value in _values(given)
@@ -160,16 +187,21 @@ def _from(start: Path, value: str) -> str:
 
 def _front_matter(command: str, request: Request, options: Options) -> list[str]:
     """YAML, in which every JSON text is a text. A base model is one of the hub; a folder has a whole path."""
-    kind = {"sft": "sft", "reward": "reward-model"}.get(command, getattr(options, "loss", command))
-    lines = ["---", "library_name: transformers"]
+    kind = {"sft": "sft", "reward": "reward-model", COMBINE: "reward-model"}.get(
+        command, getattr(options, "loss", command)
+    )
+    lines = ["---"]
     if command in _PIPELINES:
-        lines.append(f"pipeline_tag: {_PIPELINES[command]}")
-    if not Path(request["model"]).is_absolute():
+        lines += ["library_name: transformers", f"pipeline_tag: {_PIPELINES[command]}"]
+    if "model" in request and not Path(request["model"]).is_absolute():
         lines.append(f"base_model: {json.dumps(request['model'])}")
     return [*lines, "tags:", "- prefloop", f"- {json.dumps(str(kind).replace('_', '-'))}", "---"]
 
 
-def _origin(request: Request, options: Options) -> Iterator[str]:
+def _origin(request: Request, options: Options, report: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(options, CombineOptions):
+        yield from _members(options, report)
+        return
     yield f"- Starts from {_code(_from(Path.cwd(), request['model']))}."
     if "reference" in request:
         yield f"- Held to the reference {_code(_from(Path.cwd(), request['reference']))}."
@@ -179,9 +211,30 @@ def _origin(request: Request, options: Options) -> Iterator[str]:
         yield f"- Trained as adapters of rank {rank} (LoRA)."
 
 
+def _members(options: CombineOptions, report: Mapping[str, Any]) -> Iterator[str]:
+    """How scores become one, and of which models, in their order."""
+    how = _HOW[options.how].format(threshold=options.threshold, tag=_code(options.tag))
+    yield f"- How: {_code(options.how)}. {how}"
+    metrics, weights = report.get("metrics", {}), options.weights
+    for number, member in enumerate(report.get("members", ()), start=1):
+        place = _code(_from(Path.cwd(), member["source"]))
+        weight = f", weight {weights[number - 1]}" if weights else ""
+        yield f"- Model {number}: {place}{weight}, SHA-256 of its files {_code(member['digest'])}."
+        if options.how == "linear":
+            yield f"  Its scores: {_scale(metrics, number)}."
+    if options.how == "gated":
+        yield f"- Of the scores that decide: {_scale(metrics, 1)}."
+
+
+def _scale(metrics: Mapping[str, Any], number: int) -> str:
+    return f"mean {metrics[f'mean_{number}']:.4g}, standard deviation {metrics[f'deviation_{number}']:.4g}"
+
+
 def _data(request: Request, resolved: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[str]:
     manifest = _manifest(request)
-    if "snapshot" in request:
+    if "snapshot" not in request:
+        yield "- No snapshot was named."
+    else:
         digest = f", digest {_code(resolved['snapshot'])}" if "snapshot" in resolved else ""
         yield f"- Snapshot {_code(_from(Path.cwd(), request['snapshot']))}{digest}."
     if as_of := manifest.get("as_of"):
@@ -263,9 +316,12 @@ def _reproduce(
         line = f"OMP_NUM_THREADS={resolved['threads']} {line}"
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", line) or [""]))
     yield from (f"{fence}sh", line, fence, "")
-    here = [f"{name} {resolved[name]}" for name in ("device", "dtype", "max_length", "processes") if name in resolved]
-    yield f"- Seed {getattr(options, 'seed', 0)}{''.join(f', {part}' for part in here).replace('_', ' ')}."
+    here = [f"seed {seed}"] if (seed := getattr(options, "seed", None)) is not None else []
+    here += [f"{name} {resolved[name]}" for name in ("device", "dtype", "max_length", "processes") if name in resolved]
+    yield f"- {', '.join(here).replace('_', ' ').capitalize()}."
     yield f"- {', '.join(f'{name} {version}' for name, version in versions.items())}."
+    if options.command == COMBINE:
+        return
     yield (
         "- With these versions, on a processor of the same kind, the weights come out the same to the last bit; on a "
         "GPU nearly so."
