@@ -157,7 +157,7 @@ def test_strict_imports_all_if_all_are_good(bring: Import) -> None:
     assert (job.state, Prompt.objects.count()) == (State.SUCCEEDED, 20)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")], ids=["empty", "blank", "packed"])
 def test_an_empty_file_fails(bring: Import, content: bytes) -> None:
     job = bring(content=content)
     assert (job.state, job.message) == (State.FAILED, "This file is empty: it has no rows to import.")
