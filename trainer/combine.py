@@ -25,7 +25,7 @@ from trainer.data.snapshots import Snapshot, snapshot_read
 from trainer.durable import folder_aside, json_write
 from trainer.loop.material import HELD_OUT
 from trainer.loop.optimization import device_resolve, dtype_resolve, precision
-from trainer.loop.training import judged_report, rows_split
+from trainer.loop.training import Judged, judged_breakdown, judged_report, rows_split
 from trainer.models.scorers import (
     DISAGREEMENT,
     SCORE,
@@ -40,7 +40,6 @@ from trainer.models.scorers import (
 )
 from trainer.records import MEMBERS, MODEL, SCORER, EventLine, Request
 from trainer.reports.card import card_write, versions_here
-from trainer.reports.metrics import accuracy_breakdown
 from trainer.runs import InputError, RunFolder, say
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
@@ -203,23 +202,17 @@ def _judged(reading: _Reading, groups: Sequence[Group]) -> tuple[dict[str, float
     """How often scores are right about held-out comparisons, and where; and how often those of each member are."""
     found = reading.each(groups, reading.combination.values)
 
-    def column(name: str) -> list[tuple[Group, list[float]]]:
+    def column(name: str) -> Judged:
         return [row for part, values in found for row in rows_split(part, values[name])]
 
-    judged = sorted(column(SCORE), key=lambda pair: (pair[0].prompt, pair[0].ids))
+    judged = column(SCORE)
     metrics = judged_report(judged)
     spread = [value for part, values in found for value in values.get(DISAGREEMENT, torch.zeros(0)).tolist()]
     if spread:
         metrics["mean_disagreement"] = math.fsum(spread) / len(spread)
-    breakdown: dict[str, Any] = accuracy_breakdown(
-        prompts=[group.prompt for group, _ in judged],
-        scores=[scores for _, scores in judged],
-        lengths=[[len(completion) for completion in group.completions] for group, _ in judged],
-        edges=[group.edges for group, _ in judged],
-    )
     numbers = range(1, len(reading.combination.members) + 1)
     rows = [_member_row(number, judged_report(column(member_name(number)))) for number in numbers]
-    return metrics, breakdown | {"by_member": [row for row in rows if row["accuracy"] is not None]}
+    return metrics, judged_breakdown(judged) | {"by_member": [row for row in rows if row["accuracy"] is not None]}
 
 
 def _member_row(number: int, metrics: Mapping[str, float]) -> dict[str, Any]:

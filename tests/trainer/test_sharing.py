@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -30,7 +30,7 @@ from trainer.data.batches import Batch, collate
 from trainer.data.groups import Edge, Group
 from trainer.data.layouts import Layout
 from trainer.losses import reward_loss
-from trainer.models.attention import SHARED, flex_compiled, sharing_enable
+from trainer.models.attention import SHARED, flex_compiled, shared_attention, sharing_enable
 from trainer.models.networks import completion_logprobs, is_shared, policy_load, prompts_share, reward_load, scores
 
 GROUPED = SIZES | {"num_key_value_heads": 1}
@@ -205,6 +205,18 @@ def test_the_block_mask_of_a_gpu_says_the_same_as_the_two_parts(window: int | No
     flexible = flex_compiled()(query, key, value, block_mask=mask, enable_gqa=True).transpose(1, 2)
     found = _two_parts(query, key, value, layout, None, window)
     torch.testing.assert_close(found[:, :-2], flexible[:, :-2], rtol=1e-5, atol=1e-5)
+
+
+def test_a_row_in_bfloat16_attends_in_float32() -> None:
+    """What comes out is the exact attention, rounded once; products in bfloat16 would round before as well."""
+    torch.manual_seed(0)
+    layout = Layout(((40, (30, 50)),))
+    query, key, value = (torch.randn(1, heads, 120, 16, dtype=torch.bfloat16) for heads in (4, 2, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = shared_attention(nn.Module(), query, key, value, None, layout=layout)
+    exact, _ = shared_attention(nn.Module(), query.double(), key.double(), value.double(), None, layout=layout)
+    assert (found.dtype, exact.dtype) == (torch.bfloat16, torch.float64)
+    assert float((found == exact.bfloat16()).float().mean()) > 0.999
 
 
 def test_prompts_are_computed_once(tmp_path: Path) -> None:
