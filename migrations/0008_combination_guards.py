@@ -30,6 +30,16 @@ DROP FUNCTION labelapp_run_member_guard();
 """
 
 
+# Undone first, so that all triggers stay where it refuses.
+NO_WAY_BACK = """
+DO $$ BEGIN
+    IF EXISTS (SELECT 1 FROM labelapp_run WHERE kind = 'combine') THEN
+        RAISE EXCEPTION 'There are runs that combine models, which the schema before cannot hold: delete them first.';
+    END IF;
+END $$;
+"""
+
+
 def frozen(table: str, columns: list[str]) -> migrations.RunSQL:
     """A trigger that refuses changes of these columns."""
     arguments = ", ".join(f"'{column}'" for column in columns)
@@ -45,4 +55,5 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(FUNCTIONS, FUNCTIONS_REVERSE),
         *(frozen(table, columns) for table, columns in FROZEN_COLUMNS.items()),
+        migrations.RunSQL(migrations.RunSQL.noop, NO_WAY_BACK),
     ]

@@ -26,8 +26,8 @@ from trainer.durable import folder_aside, json_write
 from trainer.loop.material import HELD_OUT
 from trainer.loop.optimization import device_resolve, dtype_resolve, precision
 from trainer.loop.training import Judged, judged_breakdown, judged_report, rows_split
+from trainer.models.heads import DISAGREEMENT
 from trainer.models.scorers import (
-    DISAGREEMENT,
     SCORE,
     Combination,
     Member,

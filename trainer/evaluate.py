@@ -26,8 +26,9 @@ from trainer.data.inputs import completions_read, file_digest, unchanged_check
 from trainer.data.snapshots import snapshot_read
 from trainer.loop.material import HELD_OUT
 from trainer.loop.optimization import device_resolve, dtype_resolve, precision
+from trainer.models.heads import DISAGREEMENT
 from trainer.models.networks import completion_logprobs, context_length, policy_load, prompts_share
-from trainer.models.scorers import DISAGREEMENT, SCORE, scorer_load
+from trainer.models.scorers import SCORE, scorer_load
 from trainer.records import CompletionLine, EventLine, Request, ScoreLine, canonical
 from trainer.reports.metrics import accuracy_breakdown, accuracy_report
 from trainer.runs import CommandError, InputError, RunFolder, say

@@ -206,6 +206,8 @@ class RunFolder:
             return
         there = json.loads(path.read_text())
         asked = _config(request, options)
+        # An option that the trainer did not have when the run began counts with its default.
+        there["options"] = _config(request, type(options)())["options"] | there["options"]
         other = sorted(
             name for name in asked.keys() | there.keys() - {"resolved"} if asked.get(name) != there.get(name)
         )

@@ -39,7 +39,11 @@ def blob_store(chunks: Iterable[bytes], *, tick: Tick = no_tick) -> tuple[str, i
             os.fsync(descriptor)
         target = blob_path(digest.hexdigest())
         target.parent.mkdir(exist_ok=True)
-        Path(aside).replace(target)
+        if target.exists() and file_sha256(target, tick=tick) == target.name:
+            # It stays, because folders have hard links to it: another file would take its space again.
+            Path(aside).unlink()
+        else:
+            Path(aside).replace(target)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise

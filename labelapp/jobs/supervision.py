@@ -156,13 +156,13 @@ def _failure(code: int, folder: Path, log_start: int) -> JobFailedError:
 
 def _ended_from_outside(code: int, quote: str) -> tuple[str, str]:
     """What happened to a trainer that did not end by itself, and what to do should it go on happening."""
-    again = "start again to go on from the last checkpoint."
+    again = "start again: it goes on from its last checkpoint, where it has one."
     if code == STOPPED:
         return "The trainer was stopped from outside.", f"Nothing is lost: {again}"
     if code == -signal.SIGKILL:
         return (
             "The trainer was killed, most often because memory ran out.",
-            f"Take fewer at once (micro_tokens, batch_size) or shorter texts (max_length), or {again}",
+            f"Take fewer at once (micro_tokens or batch_size) or shorter texts (max_length), or {again}",
         )
     return f"The trainer was ended by signal {-code}.{quote}", again.capitalize()
 

@@ -133,7 +133,7 @@ def best_of(name: str, metrics: Sequence[Mapping[str, Any]]) -> int | None:
 def _inputs(runs: Sequence[Run]) -> list[Row]:
     rows = {
         "Kind": [run.get_kind_display() for run in runs],
-        "Labels": [str(run.snapshot or NONE) for run in runs],
+        "Labels": [str(run.snapshot or "none named") for run in runs],
         "Starting model": [str(run.start or NONE) for run in runs],
         "Reference": [_reference(run) for run in runs],
         "Combines": [", ".join(model.name for model in members_of(run)) or NONE for run in runs],

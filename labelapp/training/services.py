@@ -19,7 +19,7 @@ from labelapp.jobs.logs import lines_read
 from labelapp.jobs.registry import JobLostError, JobRun
 from labelapp.jobs.services import job_create, job_finish, job_progress
 from labelapp.models import Artifact, Job, ModelVersion, Project, Run, RunEvent, RunKind, RunMember, Snapshot, User
-from labelapp.training.tokens import stranger_of
+from labelapp.training.tokens import strangers_of
 from trainer.config import CombineOptions, combine_problems, options_read
 from trainer.fields import OptionsError
 from trainer.records import CONFIG, EVENTS, LOG, MODEL, REPORT, EventLine, checkpoint_newest
@@ -70,6 +70,8 @@ def run_start(
     Raises DomainError when options or inputs cannot be used, ConflictError when the name is taken.
     """
     kind = RunKind(kind)
+    if kind not in STARTS:
+        raise DomainError("A combination starts from no model: run_combine makes it.")
     _inputs_check(project, kind, snapshot, start, reference)
     if problem := reference_problem(reference, options):
         raise DomainError(problem)
@@ -232,9 +234,10 @@ def combination_problems(
     if snapshot and snapshot.project_id != project.pk:
         return {"snapshot": "The snapshot must be of the same project as the run."}
     problems = combine_problems(asked, len(members), has_snapshot=snapshot is not None)
-    if not problems and (stranger := stranger_of(members)):
+    if not problems and (strangers := strangers_of(members)):
+        first, other = strangers
         problems["models"] = (
-            f"“{stranger.name}” has another vocabulary than “{members[0].name}”: only models of the same tokens, most "
+            f"“{other.name}” has another vocabulary than “{first.name}”: only models of the same tokens, most "
             "often of one base, are combined."
         )
     return problems

@@ -15,8 +15,9 @@ SIZE_LIMIT = 100_000_000
 """Bytes; a larger file is left to the trainer."""
 
 
-def stranger_of(models: Sequence[ModelVersion]) -> ModelVersion | None:
-    """The first model that has another vocabulary than the first one; None where all have the same, or nobody can say.
+def strangers_of(models: Sequence[ModelVersion]) -> tuple[ModelVersion, ModelVersion] | None:
+    """The first model whose vocabulary can be read, and the first that has another one; None where all have the same,
+    or nobody can say.
 
     The trainer, which loads them, has the last word.
     """
@@ -28,7 +29,8 @@ def stranger_of(models: Sequence[ModelVersion]) -> ModelVersion | None:
     if not others or (first := vocabulary_read(known[0][0])) is None:
         return None
     found = ((vocabulary_read(content), model) for content, model in others)
-    return next((model for vocabulary, model in found if vocabulary is not None and vocabulary != first), None)
+    other = next((model for vocabulary, model in found if vocabulary is not None and vocabulary != first), None)
+    return (known[0][1], other) if other else None
 
 
 def vocabulary_read(content: bytes) -> Mapping[str, int] | None:

@@ -56,6 +56,23 @@ def test_the_same_content_is_the_same_artifact(root: Path, model: Path, project:
     assert publish(copy, project) != first
 
 
+def test_what_two_folders_share_is_one_file_on_the_disk(root: Path, model: Path, project: Project) -> None:
+    first = artifact_localise(publish(model, project)) / "parts/weights.safetensors"
+    (model / "config.json").write_bytes(b"[]")
+    second = artifact_localise(publish(model, project, "others")) / "parts/weights.safetensors"
+    assert first.parents[1] != second.parents[1]
+    assert first.samefile(second)
+
+
+def test_content_that_went_bad_is_replaced_by_the_good(root: Path, model: Path, project: Project) -> None:
+    bad = artifact_localise(publish(model, project)) / "parts/weights.safetensors"
+    bad.chmod(0o600)
+    bad.write_bytes(b"bears" * 1000)
+    (model / "config.json").write_bytes(b"[]")
+    good = artifact_localise(publish(model, project, "others"), verify=True)
+    assert (good / "parts/weights.safetensors").read_bytes() == b"pears" * 1000
+
+
 def test_files_are_linked_and_not_copied(root: Path, model: Path, project: Project) -> None:
     folder = artifact_localise(publish(model, project))
     assert (folder / "config.json").stat().st_nlink == 2

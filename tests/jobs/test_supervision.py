@@ -102,7 +102,7 @@ def test_a_bad_end_says_what_to_do(run: JobRun, folder: Path, settings: Settings
     ("number", "code", "happened", "advice"),
     [
         (signal.SIGKILL, -9, "killed, most often because memory ran out.", "Take fewer at once"),
-        (signal.SIGTERM, -15, "ended by signal 15. It last said: From step 0.", "Start again to go on"),
+        (signal.SIGTERM, -15, "ended by signal 15. It last said: From step 0.", "Start again: it goes on"),
     ],
 )
 def test_a_trainer_ended_from_outside_may_be_tried_again(

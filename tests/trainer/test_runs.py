@@ -95,6 +95,17 @@ def test_the_config_is_the_whole_request(tmp_path: Path) -> None:
     assert config["resolved"] == {"device": "cpu"}
 
 
+def test_an_option_that_a_run_does_not_know_yet_has_its_default_there(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.config_write(request(), OPTIONS, resolved={})
+        config = json.loads((tmp_path / "config.json").read_text())
+        del config["options"]["parallel"]
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        folder.request_check(request(), OPTIONS)
+        with pytest.raises(InputError, match="parallel is 'replicas' there and 'sharded' here"):
+            folder.request_check(request(), options_read("reward", {"seed": 3, "parallel": "sharded"}))
+
+
 def test_another_request_is_refused_with_what_differs(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         folder.config_write(request(), OPTIONS, resolved={})

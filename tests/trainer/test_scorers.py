@@ -13,10 +13,9 @@ from torch import Tensor
 from tests.trainer.models import byte_tokenizer, tiny_gpt2, tiny_llama
 from trainer.data.groups import Edge, Group
 from trainer.models.head_layers import final_layer
-from trainer.models.heads import LIKERT, QUESTION, RewardHead
+from trainer.models.heads import DISAGREEMENT, LIKERT, QUESTION, RewardHead
 from trainer.models.networks import head_scores, model_save, reward_load
 from trainer.models.scorers import (
-    DISAGREEMENT,
     SCORE,
     SCORER,
     Combination,
@@ -95,6 +94,15 @@ def test_a_model_with_several_heads_scores_by_the_prompts_tags(tmp_path: Path) -
     _, batch = next(iter(scorer.feed(10_000).batches(GROUPS[1:])))
     logits = head_scores(scorer.model, batch.tokens)[:, 3].detach()
     close(found["question:ok"][3:], [1 / (1 + math.exp(-logit)) for logit in logits.tolist()])
+
+
+def test_a_head_does_not_speak_for_the_score_or_the_ensemble_by_its_name(tmp_path: Path) -> None:
+    heads = (RewardHead("disagreement"), RewardHead("score", tag="safety"))
+    named = (RewardHead("helpful"), RewardHead("harmless", tag="safety"))
+    found = values_of(ModelScorer(str(reward_make(tmp_path / "odd", heads=heads)), CPU))
+    plain = values_of(ModelScorer(str(reward_make(tmp_path / "plain", heads=named)), CPU))
+    assert list(found) == [SCORE]
+    close(found[SCORE], plain[SCORE])
 
 
 def test_a_language_model_is_no_scorer(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from labelapp.training.scoring import completions_score, scores_take
 from labelapp.training.selectors import models_made_from
 from labelapp.training.services import MOST_MEMBERS, events_take, run_combine, run_folder, run_start
 from labelapp.training.sizes import parameter_count
-from labelapp.training.tokens import stranger_of, vocabulary_read
+from labelapp.training.tokens import strangers_of, vocabulary_read
 from tests.factories import combined_make, prompt_with_completions, reward_make, run_make
 from tests.training.conftest import tokens_folder
 from tests.training.test_handlers import claim, work
@@ -110,6 +110,12 @@ def test_a_snapshot_of_another_project_is_refused(project: Project, rewards: lis
         combine(project, rewards, snapshot=elsewhere)
 
 
+def test_a_training_is_no_way_to_combine(project: Project, rewards: list[ModelVersion], snapshot: Snapshot) -> None:
+    with pytest.raises(DomainError, match="run_combine"):
+        run_start(project=project, kind=RunKind.COMBINE, name="Both", snapshot=snapshot, start=rewards[0],
+                  options={}, created_by=None)  # fmt: skip
+
+
 def test_no_more_are_combined_than_fit(project: Project) -> None:
     many = [reward_make(project, f"Reward {number}") for number in range(MOST_MEMBERS + 1)]
     with pytest.raises(DomainError, match="At most 8 models are combined, not 9"):
@@ -167,11 +173,11 @@ def test_vocabularies_are_compared_by_their_tokens(project: Project, places: Pat
     """Other files with the same tokens are the same; unigrams list theirs; what cannot be read is the trainer's."""
     names = {"one": None, "same": {"b": 1, "a": 0}, "other": {"a": 1, "b": 0}}
     one, same, other = (reward_make(project, n, location=tokens_folder(places, n, v)) for n, v in names.items())
-    assert stranger_of([one, same]) is None
-    assert stranger_of([one, same, other]) == other
+    assert strangers_of([one, same]) is None
+    assert strangers_of([one, same, other]) == (one, other)
     hub = reward_make(project, "hub", location="organisation/model")
-    assert stranger_of([hub, one, same]) is None
-    assert stranger_of([hub, one, other]) == other
+    assert strangers_of([hub, one, same]) is None
+    assert strangers_of([hub, one, other]) == (one, other)
     unigram = {"added_tokens": [{"id": 2, "content": "<s>"}], "model": {"vocab": [["a", -1.5], ["b", -2.0]]}}
     assert vocabulary_read(json.dumps(unigram).encode()) == {"a": 0, "b": 1, "<s>": 2}
     for nonsense in (b"", b"[]", b"{}", b'{"model": {"vocab": [1]}, "added_tokens": []}'):

@@ -191,6 +191,9 @@ def test_a_combination_is_compared_with_its_models(
     assert rows["Combines"] == ["–", "Help, Safe"]
     assert rows["Starting model"] == ["base", "–"]
     assert rows["Reference"] == ["none named", "–"]
+    bare = combined_make(project, "Bare", rewards[:2])
+    labels = next(row for row in comparison_make([run, bare]).inputs if row.name == "Labels")
+    assert (labels.values[1], labels.differs) == ("none named", True)
     assert "Combines" not in {row.name for row in comparison_make([trained, trained]).inputs}
 
 

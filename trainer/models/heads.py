@@ -20,8 +20,8 @@ from trainer.runs import InputError
 KEY = "reward_model"
 COMPARISONS, LIKERT, QUESTION = "comparisons", "likert", "question"
 DEFAULT_NAME = "score"
-TAKEN = ("score", "disagreement")
-"""What stands beside the heads' own values where completions are scored."""
+DISAGREEMENT = "disagreement"
+"""What stands beside the score of an ensemble, and so is no head's name."""
 QUESTION_MARK = "question:"
 """Before the key of a question in the name of its head."""
 
@@ -137,6 +137,6 @@ def _head(line: str) -> RewardHead:
     name, _, tag = (part.strip() for part in line.partition("="))
     if not name or ("=" in line and not tag):
         raise InputError(f"heads: {line!r} is no head. Write name, or name=tag.")
-    if name in TAKEN:
-        raise InputError(f"heads: {name!r} is what scores call something else. Choose another name.")
+    if name == DISAGREEMENT:
+        raise InputError(f"heads: {name!r} is how far the models of an ensemble are apart. Choose another name.")
     return RewardHead(name, tag=tag)

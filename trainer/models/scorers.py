@@ -19,13 +19,13 @@ from transformers import AutoConfig, PreTrainedModel
 from trainer.data.batches import Batch, Feed
 from trainer.data.conversations import Tokenizer, tokenizer_load
 from trainer.data.groups import Group
-from trainer.models.heads import QUESTION, Reading, reading_of
+from trainer.models.heads import DISAGREEMENT, QUESTION, Reading, reading_of
 from trainer.models.networks import context_length, head_scores, prompts_share, reward_load
 from trainer.records import SCORER, canonical
 from trainer.runs import InputError
 
 VERSION = 1
-SCORE, DISAGREEMENT = "score", "disagreement"
+SCORE = "score"
 
 How = Literal["mean", "linear", "gated"]
 
@@ -80,8 +80,10 @@ class ModelScorer(Scorer):
         found = self.reading.shifted(head_scores(self.model, batch.tokens))
         values = {SCORE: self.reading.chosen(found, groups)}
         if len(self.reading.heads) > 1:
-            for column, head in zip(found.unbind(1), self.reading.heads, strict=True):
-                values[head.name] = column.sigmoid() if head.kind == QUESTION else column
+            columns = zip(found.unbind(1), self.reading.heads, strict=True)
+            beside = {head.name: column.sigmoid() if head.kind == QUESTION else column for column, head in columns}
+            # A head of such a name speaks for some prompts alone, and for no ensemble.
+            values |= {name: column for name, column in beside.items() if name not in (SCORE, DISAGREEMENT)}
         return values
 
 
