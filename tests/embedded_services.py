@@ -6,6 +6,7 @@ address. A second session at the same time gets a server and data folder of its 
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -24,6 +25,9 @@ TEST_DATA = Path(__file__).resolve().parent.parent / "var" / "test"
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Set the environment first: pytest-django reads the settings in its own hook of this name, which is no wrapper."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in everything that a shell starts in the background; what tests start must hear Ctrl-C all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         services = ExitStack()
         early_config.add_cleanup(services.close)
