@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
+from torch.overrides import TorchFunctionMode
 
 from trainer.loop.checkpoints import checkpoint_load, checkpoint_save, checkpoint_weights
 from trainer.records import checkpoint_newest
@@ -137,6 +140,31 @@ def test_no_pickle_and_no_remains(tmp_path: Path) -> None:
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
     state = json.loads((path / "state.json").read_text())
     assert state["step"] == 1
+
+
+class Stored(TorchFunctionMode):
+    """How many of the tensors that are written were there at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most, self._made = 0, []  # type: ignore[var-annotated]
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        if function is Tensor.detach:
+            self._made.append(weakref.ref(found))
+            self.most = max(self.most, sum(one() is not None for one in self._made))
+        return found
+
+
+def test_no_more_than_one_file_is_put_together_at_once(tmp_path: Path) -> None:
+    model, optimizer = made()
+    learn(model, optimizer)
+    with RunFolder(tmp_path) as folder, Stored() as stored:
+        path = checkpoint_save(folder, step=1, model=model, optimizer=optimizer, state={})
+    files = [len(load_file(file)) for file in path.glob("*.safetensors")]
+    assert sorted(files) == [1, 2, 3]
+    assert stored.most == 3
 
 
 KILLED_IN_SAVE = """

@@ -318,6 +318,19 @@ def test_a_number_that_is_not_finite_ends_all(place: Path) -> None:
     )
 
 
+def sloping(model_path: Path, rank: int) -> str:
+    """A prompt of one of the processes has a loss that is a number, and a slope that is none."""
+    model = shared_policy(model_path)
+    step = step_of(model, 23)
+    step.accumulate(spoiled(model, 5, lambda loss: loss + (loss - loss.detach()).abs().sqrt()))
+    return str(step.gradient_error(float("nan")))
+
+
+def test_what_another_process_computed_meanwhile_is_not_to_blame(place: Path) -> None:
+    found = call_together(partial(sloping, place / "model"), 2)
+    assert all("norm of the gradient is nan for prompt 5." in one for one in found)
+
+
 def test_only_the_first_process_writes_and_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

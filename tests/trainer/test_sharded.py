@@ -1,7 +1,9 @@
 """A model that is divided among processes learns what it learns whole, and no process holds more than its part."""
 
+import gc
 import math
 import signal
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -17,13 +20,14 @@ from tests.trainer.models import tiny_gpt2, tiny_llama
 from tests.trainer.processes import Moment, call_together, command_line, run, run_together
 from tests.trainer.reward_samples import family_make, reward_snapshot_make
 from tests.trainer.snapshot_samples import events, report, snapshot_make
-from tests.trainer.test_steps import ALL, GROUPS, Limited, apart, gradients, likelihood, spoiled, step_of
+from tests.trainer.test_steps import ALL, GROUPS, apart, gradients, likelihood, step_of
 from trainer.__main__ import main
 from trainer.config import SftOptions
+from trainer.data.batches import Tokens, collate
 from trainer.data.groups import Group
-from trainer.loop import distributed, sharding
-from trainer.loop.optimization import gradients_clip, optimizer_build, optimizer_step
-from trainer.models.entrance import entrance_of
+from trainer.loop import distributed, parts, sharding
+from trainer.loop.optimization import gradients_clip, optimizer_build, optimizer_step, precision
+from trainer.models.entrance import entering, entrance_of
 from trainer.models.networks import policy_load, prompts_share, token_logprobs
 from trainer.records import checkpoint_newest
 from trainer.runs import InputError
@@ -66,6 +70,12 @@ def together(arguments: list[str], count: int, **ending: Any) -> list[int]:
 def weights(folder: Path) -> dict[str, Tensor]:
     """The weights that a run ended with."""
     return load_file(folder / "model" / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> None:
+    """Two runs ended with the same bytes."""
+    for name in RESULTS:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def near(one: Path, other: Path) -> None:
@@ -145,8 +155,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(place: Path, tmp_pa
         if victim == 0:  # the other process opens a checkpoint when it goes on
             assert together(line(place, tmp_path / "killed"), 2, until=Moment("/.step-2.", 2))[0] == -signal.SIGKILL
     assert together(line(place, tmp_path / "killed"), 2) == [0, 0]
-    for name in RESULTS:
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+    same(tmp_path / "killed", tmp_path / "undisturbed")
 
 
 def test_one_process_has_nothing_to_divide(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +179,7 @@ def sharded(path: Path, **options: Any) -> PreTrainedModel:
 
 def whole_gradients(model: nn.Module) -> dict[str, list[Any]]:
     """Gradients of all processes."""
-    return {name: sharding.whole(one).tolist() for name, one in gradients(model).items()}
+    return {name: parts.whole(one).tolist() for name, one in gradients(model).items()}
 
 
 def holding(path: Path, _rank: int) -> dict[str, Any]:
@@ -181,16 +190,16 @@ def holding(path: Path, _rank: int) -> dict[str, Any]:
     total = sum(one.numel() for one in parameters)
     step = step_of(model, 30)
     step.accumulate(likelihood(model))
-    held = sum(part.numel() for part in sharding.gradients(model))
+    held = sum(part.numel() for part in parts.gradients(model))
     optimizer_step(optimizer, rate=1e-3)
     means = [value for state in optimizer.state.values() for value in state.values() if value.ndim]
     return {
         "total": total,
         "divided": all(isinstance(one, DTensor) for one in parameters),
-        "weights": sum(sharding.local(one).numel() for one in parameters),
-        "memory": sum(sharding.local(one).untyped_storage().nbytes() for one in parameters),
+        "weights": sum(parts.local(one).numel() for one in parameters),
+        "memory": sum(parts.local(one).untyped_storage().nbytes() for one in parameters),
         "gradients": held,
-        "means": sum(sharding.local(value).untyped_storage().nbytes() for value in means),
+        "means": sum(parts.local(value).untyped_storage().nbytes() for value in means),
     }
 
 
@@ -277,6 +286,58 @@ def test_a_model_that_is_put_together_again_is_what_it_was(place: Path) -> None:
         }
 
 
+def leaving(path: Path, _rank: int) -> list[int]:
+    """What is left of a model that learned in parts: parts, and what was whole once the model is gone."""
+    model = sharded(path, gradient_checkpointing=True)
+    optimizer = optimizer_build(model, SftOptions())
+    step = step_of(model, 30)
+    step.accumulate(likelihood(model))
+    optimizer_step(optimizer, rate=1e-3)
+    del step
+    old = [weakref.ref(one) for one in (*model.parameters(), *model.modules()) if one is not model]
+    old += [weakref.ref(value) for state in optimizer.state.values() for value in state.values()]
+    sharding.model_gather(model, optimizer)
+    gc.disable()
+    kinds = [type(one) for one in gc.get_objects()]
+    left = [sum(one() is not None for one in old), sum(issubclass(kind, DTensor | FSDPModule) for kind in kinds)]
+    new = [weakref.ref(one) for one in (*model.parameters(), *model.modules())]
+    assert all(one() is not None for one in new)
+    del model
+    return [*left, sum(one() is not None for one in new)]
+
+
+def test_nothing_is_left_of_the_parts_and_then_nothing_of_the_whole(place: Path) -> None:
+    assert call_together(partial(leaving, place / "llama"), 2) == [[0, 0, 0]] * 2
+
+
+def copying(path: Path, rank: int) -> list[Any]:
+    """Whether two products share a weight's copy in a pass, and their type; where one process has nothing to do."""
+    model = sharded(path, dtype="bfloat16")
+    entrance = entrance_of(model)
+    assert entrance is not None
+    found: list[Any] = []
+
+    @entering
+    def twice(model: PreTrainedModel, tokens: Tokens) -> Tensor:
+        weight = model.get_output_embeddings().weight
+        products = [nn.functional.linear(torch.ones(2, weight.shape[1]), weight) for _ in range(2)]
+        copies = [product.grad_fn.next_functions[1][0].next_functions[0][0] for product in products]
+        found.extend([copies[0].name(), copies[0] is copies[1], str(products[0].dtype)])
+        return torch.stack(products)
+
+    entrance.idle = twice
+    with precision(torch.device("cpu"), torch.bfloat16):
+        twice(model, collate(GROUPS, 0, shared=True).tokens).sum().backward()
+    for _, batch in sharding.turns(model, step_of(model, ALL).feed, GROUPS if rank == 0 else []):
+        twice(model, batch.tokens).sum().backward()
+    return found
+
+
+def test_copies_of_weights_do_not_outlive_their_use_and_idle_turns_compute_like_others(place: Path) -> None:
+    wanted = ["ToCopyBackward0", False, "torch.bfloat16"] * 2
+    assert call_together(partial(copying, place / "llama"), 2) == [wanted, wanted]
+
+
 def differing(path: Path, rank: int) -> Any:
     """Processes that were given different models."""
     model = policy_load(str(path))
@@ -305,43 +366,6 @@ def test_a_model_that_cannot_be_divided_is_refused(place: Path, module: str, why
         assert found.endswith("Set parallel to replicas.")
 
 
-# -- what goes wrong
-
-
-def ending(path: Path, rank: int) -> Any:
-    """The memory of one process ends between its forward and its backward pass, where the other waits for it."""
-    distributed.LAST_WORDS = 1.0
-    model = sharded(path)
-    step = step_of(model, 60)
-    step.accumulate(Limited(model, 0 if rank == 1 else 1000))
-    return "not reached"
-
-
-def test_the_end_of_the_memory_of_one_process_ends_all(place: Path) -> None:
-    first, second = call_together(partial(ending, place / "llama"), 2)
-    assert second.startswith("MemoryEndError 1: Out of memory at step 7, with 60 micro_tokens. With parallel=sharded")
-    assert "Set micro_tokens to 30 or less, start more processes, or turn gradient_checkpointing on" in second
-    assert first == "PeerError 1: Another process of this training ended; what it said is in its own output."
-
-
-def spoiling(path: Path, _rank: int) -> Any:
-    """A prompt of one of the processes has a loss that is a number, and a slope that is none."""
-    model = sharded(path)
-    step = step_of(model, 23)
-    step.accumulate(spoiled(model, 5, lambda loss: loss + (loss - loss.detach()).abs().sqrt()))
-    assert step.sums()["loss"] > 0
-    norm = gradients_clip(model, 1.0)
-    return str(step.gradient_error(norm))
-
-
-def test_a_gradient_that_is_no_number_names_its_prompt(place: Path) -> None:
-    found = call_together(partial(spoiling, place / "llama"), 2)
-    assert found[0] == found[1]
-    # Other prompts that were computed in the same turn added to the same gradients.
-    assert "Step 7 gave numbers that are not finite: the norm of the gradient is nan for prompts" in found[0]
-    assert ", 5." in found[0]
-
-
 def test_what_is_not_sharded_is_left_alone(place: Path) -> None:
     model = policy_load(str(place / "llama"))
     sharding.model_shard(model, SftOptions(), token_logprobs)
@@ -349,7 +373,7 @@ def test_what_is_not_sharded_is_left_alone(place: Path) -> None:
     own = next(model.parameters())
     sharding.model_gather(model, optimizer_build(model, SftOptions()))
     assert next(model.parameters()) is own
-    assert sharding.local(own) is sharding.whole(own) is sharding.divided(own, own) is own
+    assert parts.local(own) is parts.whole(own) is parts.divided(own, own) is own
 
 
 def test_the_kind_is_one_of_two(place: Path, tmp_path: Path) -> None:

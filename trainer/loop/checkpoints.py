@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from trainer.durable import aside_of, folder_aside, json_write, leftovers_remove
 from trainer.loop import distributed
-from trainer.loop.sharding import divided, whole
+from trainer.loop.parts import divided, whole
 from trainer.records import CHECKPOINT_STATE, CHECKPOINTS, Checkpoint
 from trainer.runs import InputError, RunFolder, leading
 
@@ -43,18 +43,18 @@ def checkpoint_save(
     path = checkpoints / f"step-{step}"
     tensors, groups = _optimizer_parts(optimizer)
     files = {_WEIGHTS: _weights(model), _OPTIMIZER: tensors, _RANDOM: _random_state()}
-    contents = ((name, _stored(found)) for name, found in files.items())
     if not leading() or path.exists():
-        for _ in contents:
-            pass  # the others need this process's parts
+        for found in files.values():
+            _stored(found)  # the others need this process's parts
         return path
     checkpoints.mkdir(exist_ok=True)
     leftovers_remove(checkpoints)
     folder.events.sync()
     folder.outputs.sync()
     with folder_aside(path) as aside:
-        for name, content in contents:
-            save_file(content, aside / name)
+        for name, found in files.items():
+            # Without a name, so that it is gone before the next one is put together.
+            save_file(_stored(found), aside / name)
         offsets = {"events_offset": folder.events.offset, "outputs_offset": folder.outputs.offset}
         json_write(aside / CHECKPOINT_STATE, offsets | {"step": step, "state": dict(state), "groups": groups})
     _older_remove(checkpoints, kept, also)

@@ -75,7 +75,8 @@ def joined() -> Iterator[None]:
         telling.start()
         telling.join(LAST_WORDS)
         if alone.is_set() and isinstance(error, RuntimeError):
-            raise PeerError(_GONE) from error
+            # How the end of another is noticed has no type of its own; this may as well be what went wrong here.
+            raise PeerError(f"{_GONE} Here: {_words(error)}") from error
         raise
     else:
         distributed.destroy_process_group()
@@ -189,11 +190,14 @@ def _buckets(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 def _tell(error: BaseException, alone: threading.Event) -> None:
     """Give the others a failure in place of a value; or set `alone` where they are gone."""
     code = getattr(error, "exit_code", CommandError.exit_code)
-    text = str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
     try:
-        _gather({_failed: [text, code]})
+        _gather({_failed: [_words(error), code]})
     except RuntimeError:
         alone.set()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, CommandError) else f"{type(error).__name__}: {error}"
 
 
 def _gather(message: Mapping[str, Any]) -> list[dict[str, Any]]:

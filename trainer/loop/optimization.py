@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from trainer.config import TrainingOptions
-from trainer.loop.sharding import gradients, gradients_norm
+from trainer.loop.parts import gradients, gradients_norm
 
 
 def device_resolve() -> torch.device:
@@ -28,9 +28,12 @@ def dtype_resolve(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Computes the forward pass in `dtype`. Weights and optimizer stay float32: bfloat16 would lose small updates."""
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+def precision(device: torch.device, dtype: torch.dtype, *, cached: bool = True) -> AbstractContextManager[object]:
+    """Computes the forward pass in `dtype`. Weights and optimizer stay float32: bfloat16 would lose small updates.
+
+    Where `cached`, the copy of a weight in `dtype` is made once, and kept until the outermost such block ends.
+    """
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32, cache_enabled=cached)
 
 
 def optimizer_build(

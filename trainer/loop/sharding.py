@@ -13,26 +13,39 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainer.config import TrainingOptions
-from trainer.data.batches import Batch, Feed, collate, portions
+from trainer.data.batches import Batch, Feed, Tokens, collate, portions
 from trainer.data.groups import Group
 from trainer.loop import distributed
+from trainer.loop.memory import memory_release
+from trainer.loop.optimization import dtype_resolve, precision
+from trainer.loop.parts import local, whole
 from trainer.models.entrance import Entrance, Pass, entrance_of, entrance_set
 from trainer.runs import InputError, say
 
 
 class _Sharded(Entrance):
-    """The entrance of a sharded model, which keeps its modules as they were, without weights."""
+    """The entrance of a sharded model, which keeps its modules as they were, without weights.
 
-    def __init__(self, model: PreTrainedModel, idle: Pass) -> None:
+    Passes compute in the run's type, those that count for nothing too.
+    """
+
+    def __init__(self, model: PreTrainedModel, idle: Pass, dtype: torch.dtype) -> None:
         super().__init__(model, idle)
+        self.dtype = dtype
         # In a list, so that it is no part of what is sharded.
         self.blank = [_blank(model)]
+
+    def forward(self, compute: Pass, tokens: Tokens) -> Tensor:
+        """What a pass computes."""
+        # Copies of weights in bfloat16 that were kept would be those of all layers together.
+        with precision(self.model.device, self.dtype, cached=False):
+            return super().forward(compute, tokens)
 
 
 def model_shard(model: PreTrainedModel, options: TrainingOptions, idle: Pass) -> None:
@@ -47,7 +60,7 @@ def model_shard(model: PreTrainedModel, options: TrainingOptions, idle: Pass) ->
         say("parallel=sharded divides the model among processes; this one is alone and holds all of it.")
         return
     distributed.replicas_check(model)
-    entrance = _Sharded(model, idle)
+    entrance = _Sharded(model, idle, dtype_resolve(options.dtype, model.device))
     try:
         _divide(entrance)
     except (NotImplementedError, ValueError) as error:
@@ -58,29 +71,32 @@ def model_shard(model: PreTrainedModel, options: TrainingOptions, idle: Pass) ->
 
 
 def model_gather(model: PreTrainedModel, optimizer: AdamW) -> None:
-    """Put a model that was sharded together again, in place and in every process. Its optimizer is done with."""
+    """Put a model that was sharded together again, in place and in every process. Its optimizer is done with.
+
+    Raises PeerError where another process failed before it came here.
+    """
     entrance = entrance_of(model)
     if not isinstance(entrance, _Sharded):
         return
-    entrance_set(model, None)
+    # The one that leads may have failed to write what was measured last.
+    distributed.exchange(None)
     optimizer.state.clear()  # makes room
-    together: dict[int, nn.Parameter] = {}
-    weights: dict[str, nn.Parameter] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if isinstance(tensor, DTensor):
-            if id(tensor) not in together:  # those that are tied stay so
-                together[id(tensor)] = nn.Parameter(whole(tensor.detach()), requires_grad=tensor.requires_grad)
-            weights[name] = together[id(tensor)]
-    entrance.blank[0].load_state_dict(weights, strict=False, assign=True)
-    for name, part in entrance.blank[0].named_children():
-        setattr(model, name, part)
+    optimizer.param_groups.clear()
+    entrance_set(model, None)
+    _together(model, entrance.blank.pop())
+    # What was sharded refers to itself in circles, and to the model.
+    del entrance.model, entrance
+    memory_release()
 
 
-def turns(model: nn.Module, feed: Feed, groups: Sequence[Group]) -> Iterator[tuple[list[Group], Batch]]:
+def turns(
+    model: nn.Module, feed: Feed, groups: Sequence[Group], *, idle_too: bool = False
+) -> Iterator[tuple[list[Group], Batch]]:
     """Groups of this process in portions with their batches, each for one pass through the model.
 
     Where the model is sharded, all processes have equally many turns: one that has fewer portions than another passes
-    over a batch that counts for nothing until all are done, with a backward pass where gradients are computed.
+    over a batch that counts for nothing until all are done, with a backward pass where gradients are computed. With
+    `idle_too`, that batch comes with no groups, after the passes through it.
     """
     entrance = entrance_of(model)
     if entrance is None:
@@ -90,41 +106,9 @@ def turns(model: nn.Module, feed: Feed, groups: Sequence[Group]) -> Iterator[tup
     idle = max(distributed.exchange(mine)) - mine
     yield from feed.batches(groups)
     for _ in range(idle):
-        _turn_idle(entrance, feed)
-
-
-def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor, in the same memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor. All processes must ask for it where it is divided."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def divided(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, divided as another of its shape is."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
-        return tensor
-    # Every process has all of it: nothing is sent.
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
-
-
-def gradients(model: nn.Module) -> list[Tensor]:
-    """What this process holds of the gradients that were added up."""
-    return [local(parameter.grad) for parameter in model.parameters() if parameter.grad is not None]
-
-
-def gradients_norm(model: nn.Module) -> Tensor:
-    """The norm of the gradients that were added up, a scalar, the same in all processes."""
-    have = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    parts = [local(gradient) for gradient in have if isinstance(gradient, DTensor)]
-    norm = nn.utils.get_total_norm([gradient for gradient in have if not isinstance(gradient, DTensor)])
-    if not parts:
-        return norm
-    squares = distributed.summed(float(nn.utils.get_total_norm(parts)) ** 2)
-    return (norm**2 + squares).sqrt()
+        batch = _turn_idle(entrance, feed)
+        if idle_too:
+            yield [], batch
 
 
 def _divide(entrance: Entrance) -> None:
@@ -145,11 +129,27 @@ def _divide(entrance: Entrance) -> None:
             part.set_reduce_scatter_unused_params(True, recurse=False)
 
 
-def _turn_idle(entrance: Entrance, feed: Feed) -> None:
+def _turn_idle(entrance: Entrance, feed: Feed) -> Batch:
     nothing = [Group(0, [feed.pad_id], [[feed.pad_id]], [], 1.0, (0,))]
-    found = entrance.idle(entrance.model, collate(nothing, feed.pad_id, feed.device, shared=feed.shared).tokens)
+    batch = collate(nothing, feed.pad_id, feed.device, shared=feed.shared)
+    found = entrance.idle(entrance.model, batch.tokens)
     if torch.is_grad_enabled():
         (found.sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+    return batch
+
+
+def _together(model: PreTrainedModel, blank: PreTrainedModel) -> None:
+    """Give a model the modules of a blank one, with whole weights."""
+    together: dict[int, nn.Parameter] = {}
+    weights: dict[str, nn.Parameter] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if isinstance(tensor, DTensor):
+            if id(tensor) not in together:  # those that are tied stay so
+                together[id(tensor)] = nn.Parameter(whole(tensor.detach()), requires_grad=tensor.requires_grad)
+            weights[name] = together[id(tensor)]
+    blank.load_state_dict(weights, strict=False, assign=True)
+    for name, part in blank.named_children():
+        setattr(model, name, part)
 
 
 def _layers(model: PreTrainedModel) -> list[nn.Module]:

@@ -16,7 +16,8 @@ from trainer.data.batches import Batch, Feed, unique_tokens
 from trainer.data.groups import Group
 from trainer.loop import distributed
 from trainer.loop.memory import again_error, longest_of, memory_release, out_of_memory, sharded_error, single_error
-from trainer.loop.sharding import gradients, turns
+from trainer.loop.parts import gradients
+from trainer.loop.sharding import turns
 from trainer.models.entrance import entrance_of
 from trainer.runs import CommandError, say
 
@@ -103,15 +104,20 @@ class Step:
 
     def gradient_error(self, norm: float) -> NotFiniteError:
         """What to raise when the gradient is not finite. Does the portions again, to find out whose gradient is not."""
-        bad: list[int] = []
-        for objective in self._objectives:
-            for part, batch in turns(self.model, self.feed, distributed.own(self.groups)):
-                self.forget()
-                self._add(objective, part, batch)
-                if not math.isfinite(float(nn.utils.get_total_norm(gradients(self.model)))):
-                    bad += [group.prompt for group in part]
+        passed: list[tuple[bool, list[int]]] = []
         self.forget()
-        found = sorted({prompt for part in distributed.exchange(bad) for prompt in part})
+        for objective in self._objectives:
+            for part, batch in turns(self.model, self.feed, distributed.own(self.groups), idle_too=True):
+                if part:
+                    self._add(objective, part, batch)
+                finite = math.isfinite(float(nn.utils.get_total_norm(gradients(self.model))))
+                passed.append((finite, [group.prompt for group in part]))
+                self.forget()
+        told = distributed.exchange(passed)
+        # One that has a part of the model has that part of the gradient that all processes added to in a turn.
+        apart = [(turn,) for of_one in told for turn in of_one]
+        joint = list(zip(*told, strict=True)) if entrance_of(self.model) is not None else apart
+        found = sorted({prompt for turn in joint if not all(ok for ok, _ in turn) for _, of in turn for prompt in of})
         whose = _prompts(found or [group.prompt for group in self.groups])
         return self._not_finite(f"the norm of the gradient is {norm} for {whose}")
 
