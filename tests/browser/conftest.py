@@ -39,16 +39,19 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": FLAGS}
 
 
-def wait_until_quiet() -> None:
+def wait_until_quiet(seconds: float = 60.0) -> None:
     """Wait for what a page sent with its last breath: emptying the tables would meet it half-way."""
+    deadline = time.monotonic() + seconds
     quiet = 0
     while quiet < 3:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
+                "SELECT state, wait_event, query FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
             )
-            quiet = quiet + 1 if cursor.fetchone() == (0,) else 0
+            busy = cursor.fetchall()
+        quiet = 0 if busy else quiet + 1
+        assert time.monotonic() < deadline, f"the server does not come to rest: {busy}"
         time.sleep(0.05)
 
 

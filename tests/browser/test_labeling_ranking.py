@@ -1,5 +1,6 @@
 """The ranking: typed, pressed, dragged by mouse and by finger, and the scale between two completions."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -123,6 +124,7 @@ def test_a_strict_protocol_keeps_places_apart(open_as: OpenAs, lena: User, proje
     expect(page.get_by_role("button", name="All about equal")).to_have_count(0)
     page.locator("#ranking").fill("A B")
     drag(page, "C", '[data-tier="A"] .tier-items')
+    expect(page.locator("#ranking")).to_have_value(re.compile("C"))
     assert sorted(typed(page).split()) == ["A", "B", "C"]
     saved(page)
 
