@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from labelapp.artifacts.services import artifact_write
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
@@ -28,6 +29,8 @@ from labelapp.models import (
     Rating,
     TaskCompletion,
 )
+from tests import factories
+from tests.datasets.freezing import batch_labelled_elsewhere
 
 TABLES = (
     *(Annotation, Annotator, Batch, ComparisonTask, Completion, Demonstration, ModelVersion, Prompt, Protocol),
@@ -85,6 +88,29 @@ def contents() -> dict[str, list[tuple[Any, ...]]]:
         ),
         "demonstrations": sorted(Demonstration.objects.values_list("prompt__content_hash", "annotator__name", "text")),
     }
+
+
+@pytest.fixture(autouse=True)
+def _folders(settings: Settings, tmp_path: Path) -> None:
+    """What is written stays in the test's own folder."""
+    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
+
+
+@pytest.fixture
+def crowd(project: Project) -> list[Annotator]:
+    """Three people elsewhere."""
+    return [factories.external_make(project, f"crowd-{number}") for number in range(3)]
+
+
+@pytest.fixture
+def batch(project: Project, protocol: Protocol) -> Batch:
+    """Two tasks of three completions that anybody may have labelled."""
+    return batch_labelled_elsewhere(project, protocol, tasks=2, k=3)
+
+
+@pytest.fixture
+def task(batch: Batch) -> ComparisonTask:
+    return batch.tasks.earliest("pk")
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """What a freeze makes of several labels of one task, and how it counts them."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.models import Annotator, ComparisonTask, Project, Protocol
@@ -14,20 +12,10 @@ from tests.datasets.freezing import batch_labelled_elsewhere, frozen, left_out
 FIRST, SECOND, TIE = [[0], [1]], [[1], [0]], [[0, 1]]
 
 
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
-
-
 @pytest.fixture
 def pairs(project: Project, protocol: Protocol) -> list[ComparisonTask]:
     """Three tasks of two completions."""
     return list(batch_labelled_elsewhere(project, protocol, tasks=3, k=2).tasks.order_by("pk"))
-
-
-@pytest.fixture
-def crowd(project: Project) -> list[Annotator]:
-    return [factories.external_make(project, f"crowd-{number}") for number in range(3)]
 
 
 def vote(task: ComparisonTask, crowd: list[Annotator], *rankings: list[list[int]]) -> None:

@@ -5,17 +5,11 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django import Settings
 
 from labelapp.models import Annotator, Batch, Project, Protocol, Snapshot
 from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere
 from trainer.data import snapshots
-
-
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Which demonstrations a snapshot takes: not surplus ones, none on prompts in quarantine, the newest of each person."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
 
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import snapshot_diff
@@ -19,11 +17,6 @@ from tests.factories import (
     labeler_make,
     prompt_make,
 )
-
-
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 
 
 @pytest.fixture

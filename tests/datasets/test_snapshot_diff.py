@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from pytest_django import Settings
 
 from labelapp.artifacts.services import artifact_publish
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
@@ -31,11 +30,6 @@ from tests import factories
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze
 
 
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
-
-
 @pytest.fixture
 def batch(project: Project, protocol: Protocol) -> Batch:
     return batch_labelled_elsewhere(project, protocol, tasks=3, k=3)
@@ -48,11 +42,6 @@ def labelled(batch: Batch, crowd: list[Annotator]) -> list[ComparisonTask]:
     for task in found[:2]:
         factories.annotation_make(task, crowd[0])
     return found
-
-
-@pytest.fixture
-def crowd(project: Project) -> list[Annotator]:
-    return [factories.external_make(project, f"crowd-{number}") for number in range(3)]
 
 
 def snap(project: Project, **options: Any) -> Snapshot:

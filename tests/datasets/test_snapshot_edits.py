@@ -1,11 +1,9 @@
 """Improved completions in snapshots: edited > chosen > rejected, from the database to what the trainer reads."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import snapshot_diff
@@ -17,20 +15,10 @@ from trainer.data.snapshots import ComparisonRow
 EDITED = "Edited by labelers"
 
 
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
-
-
 @pytest.fixture
 def task(project: Project, protocol: Protocol) -> ComparisonTask:
     """A task of three completions."""
     return batch_labelled_elsewhere(project, protocol, tasks=1, k=3).tasks.get()
-
-
-@pytest.fixture
-def crowd(project: Project) -> list[Annotator]:
-    return [factories.external_make(project, f"crowd-{number}") for number in range(3)]
 
 
 def improved(task: ComparisonTask, text: str = "Cut it in winter, above a bud.") -> Completion:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
 from labelapp.datasets import gathering, tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.freeze_options import FreezeOptions
@@ -40,11 +39,6 @@ def listener(message, done, total):
 run = freeze_begin(project=Project.objects.get(), options=FreezeOptions(minimum_state="submitted"))
 freeze_run(replace(run, listener=listener))
 """
-
-
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 
 
 @pytest.fixture

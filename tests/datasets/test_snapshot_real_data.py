@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pytest_django import Settings
 
 from labelapp.labeling.ordering import edges_from_ranking
 from labelapp.models import Annotation, Demonstration, Project, Snapshot
@@ -14,11 +13,6 @@ from tests.datasets.freezing import freeze, frozen
 
 needs_finegrained = pytest.mark.skipif(not FINEGRAINED.exists(), reason=f"there is no {FINEGRAINED}")
 needs_oasst = pytest.mark.skipif(not OASST.exists(), reason=f"there is no {OASST}")
-
-
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 
 
 @needs_finegrained

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from django.urls import reverse
-from pytest_django import Settings
 
 from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.jobs.execution import job_execute
@@ -18,11 +17,6 @@ from tests.datasets.freezing import batch_labelled_elsewhere, freeze
 from tests.query_counts import query_count
 
 SignIn = Callable[[User], Client]
-
-
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
-    settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 
 
 @pytest.fixture

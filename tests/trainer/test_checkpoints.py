@@ -147,7 +147,8 @@ class Stored(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.most, self._made = 0, []  # type: ignore[var-annotated]
+        self.most = 0
+        self._made: list[weakref.ref[Tensor]] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = function(*args, **(kwargs or {}))
