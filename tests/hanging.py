@@ -1,8 +1,8 @@
 """Pytest plugin (`-p tests.hanging`): a test that hangs is ended and shown, and the others go on.
 
 Calls of a browser's debugging protocol know no time limit: one that Chromium never answers would hold up everything. So
-the process of a test that drives a browser or servers ends itself after `PATIENCE`, and leaves behind where it stood.
-With xdist another process takes over; there a browser test, whose browser is new then, gets one more try.
+the process of a test ends itself after `PATIENCE`, and leaves behind where it stood. With xdist another process takes
+over; there a browser test, whose browser is new then, gets one more try.
 """
 
 import gc
@@ -19,7 +19,6 @@ import pytest
 from greenlet import greenlet
 
 PATIENCE = float(os.environ.get("PREFLOOP_TEST_PATIENCE", "600"))  # seconds; several times what the longest takes
-WATCHED = ("browser", "services")
 EXIT = 70
 
 
@@ -30,8 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    if not any(item.get_closest_marker(name) for name in WATCHED):
-        return (yield)
     timer = threading.Timer(PATIENCE, _end, [item.nodeid])
     timer.daemon = True
     timer.start()
