@@ -90,8 +90,8 @@ def contents() -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-@pytest.fixture(autouse=True)
-def _folders(settings: Settings, tmp_path: Path) -> None:
+@pytest.fixture
+def own_folders(settings: Settings, tmp_path: Path) -> None:
     """What is written stays in the test's own folder."""
     settings.ARTIFACT_ROOT, settings.RUN_ROOT = tmp_path / "artifacts", tmp_path / "runs"
 

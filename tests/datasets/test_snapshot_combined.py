@@ -9,6 +9,8 @@ from labelapp.models import Annotator, ComparisonTask, Project, Protocol
 from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, frozen, left_out
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 FIRST, SECOND, TIE = [[0], [1]], [[1], [0]], [[0, 1]]
 
 

@@ -11,6 +11,8 @@ from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere
 from trainer.data import snapshots
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 
 @pytest.fixture
 def crowd(project: Project) -> Annotator:

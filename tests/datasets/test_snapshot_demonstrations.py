@@ -18,6 +18,8 @@ from tests.factories import (
     prompt_make,
 )
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 
 @pytest.fixture
 def batch(project: Project, protocol: Protocol) -> Batch:

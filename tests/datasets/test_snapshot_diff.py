@@ -29,6 +29,8 @@ from labelapp.models import (
 from tests import factories
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 
 @pytest.fixture
 def batch(project: Project, protocol: Protocol) -> Batch:

@@ -12,6 +12,8 @@ from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, freeze, frozen, left_out
 from trainer.data.snapshots import ComparisonRow
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 EDITED = "Edited by labelers"
 
 

@@ -24,6 +24,8 @@ from tests.datasets.test_command import environment
 from tests.jobs.conftest import age
 from trainer.data import snapshots
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = FreezeOptions(minimum_state="submitted")
 STANDS_STILL = """

@@ -20,6 +20,8 @@ from labelapp.models import (
 from tests import factories
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze, frozen, left_out, split_change
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 
 def test_a_correction_counts_and_what_it_corrects_does_not(
     project: Project, task: ComparisonTask, crowd: list[Annotator]

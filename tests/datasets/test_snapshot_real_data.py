@@ -11,6 +11,8 @@ from tests.datasets.adapters import FINEGRAINED, OASST, finegrained_row, oasst_r
 from tests.datasets.conftest import Import
 from tests.datasets.freezing import freeze, frozen
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 needs_finegrained = pytest.mark.skipif(not FINEGRAINED.exists(), reason=f"there is no {FINEGRAINED}")
 needs_oasst = pytest.mark.skipif(not OASST.exists(), reason=f"there is no {OASST}")
 

@@ -16,6 +16,8 @@ from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, freeze
 from tests.query_counts import query_count
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 SignIn = Callable[[User], Client]
 
 

@@ -28,6 +28,8 @@ from labelapp.models import (
 from tests import factories
 from tests.datasets.freezing import batch_labelled_elsewhere, freeze, frozen, left_out
 
+pytestmark = pytest.mark.usefixtures("own_folders")
+
 
 def test_a_label_becomes_a_row(project: Project, task: ComparisonTask, crowd: list[Annotator]) -> None:
     annotation = factories.annotation_make(task, crowd[0], ranking=[[2], [0, 1]])
