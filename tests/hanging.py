@@ -88,5 +88,5 @@ class OneMoreTry:
         if "browser" in Path(crashitem.partition("::")[0]).parts and crashitem not in self.tried:
             self.tried.add(crashitem)
             self.config.get_terminal_writer().line(f"\n{report.longrepr}\nIt is tried once more.")
-            report.outcome = "rerun"  # type: ignore[assignment]
+            report.outcome = "rerun"
             sched.mark_test_pending(crashitem)

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import snapshot_diff
 from labelapp.models import Annotator, Batch, ComparisonTask, Demonstration, Project, Prompt, Protocol, Snapshot
 from tests.datasets.freezing import annotation_age, batch_labelled_elsewhere, freeze, frozen, left_out

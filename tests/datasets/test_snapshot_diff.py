@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from labelapp.artifacts.services import artifact_publish
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import SnapshotDiff, snapshot_diff
 from labelapp.datasets.snapshots import snapshot_localise
 from labelapp.errors import DomainError

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.snapshot_diff import snapshot_diff
 from labelapp.models import Annotation, Annotator, ComparisonTask, Completion, ModelVersion, Project, Protocol, Snapshot
 from tests import factories

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.models import (
     Annotator,
     Batch,

@@ -8,7 +8,6 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.jobs.execution import job_execute
 from labelapp.jobs.services import job_claim
 from labelapp.models import Annotator, Batch, Job, Project, Protocol, Snapshot, User

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from labelapp.datasets import tasks  # noqa: F401 (registers the job handler)
 from labelapp.datasets.freeze_options import FreezeOptions
 from labelapp.datasets.snapshots import snapshot_freeze, snapshot_localise
 from labelapp.errors import DomainError
