@@ -20,6 +20,7 @@ from greenlet import greenlet
 
 PATIENCE = float(os.environ.get("PREFLOOP_TEST_PATIENCE", "600"))  # seconds; several times what the longest takes
 EXIT = 70
+STDERR = os.dup(2)  # plugins are read before pytest begins to keep what is written to it
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,8 +43,7 @@ def _end(nodeid: str) -> None:
     try:
         text = f"{nodeid} hangs; its process was ended after {PATIENCE:g} s. Where it stood:\n{''.join(_stacks())}"
         left_behind(nodeid).write_text(text)
-        # The process that hangs may hold what its output goes through: write past it.
-        os.write(2, text.encode())
+        os.write(STDERR, text.encode())
     finally:
         os._exit(EXIT)
 

@@ -88,7 +88,7 @@ def test_what_is_no_browser_test_gets_no_second_try(tmp_path: Path, processes: l
 
 
 def test_without_xdist_the_run_ends_and_says_where(tmp_path: Path) -> None:
-    run = Run(tmp_path, "browser", 1, "-p", "no:xdist", "-s")
+    run = Run(tmp_path, "browser", 1, "-p", "no:xdist")
     assert run.status == 70
     assert "in wait_for_an_answer" in run.printed
 
