@@ -14,6 +14,7 @@ from django.test import Client
 from playwright.sync_api import BrowserContext, Page
 
 from labelapp.models import User
+from tests.browser.closing import page_close
 
 # Playwright's synchronous interface runs an event loop, which makes Django think that it is in async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": FLAGS}
+
+
+@pytest.fixture
+def context(context: BrowserContext) -> Iterator[BrowserContext]:
+    """One whose pages are closed for certain."""
+    yield context
+    for page in context.pages:
+        page_close(page)
 
 
 def wait_until_quiet(seconds: float = 60.0) -> None:
@@ -81,7 +90,7 @@ def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[Use
 
     yield sign_in
     for page, _ in pages:
-        page.close()
+        page_close(page)
     wait_until_quiet()
     for _, errors in pages:
         # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.

@@ -24,6 +24,7 @@ from labelapp.models import (
     TimeEntry,
     User,
 )
+from tests.browser.closing import context_close
 from tests.browser.conftest import signed_in
 from tests.browser.labeling_page import SLOW, OpenAs, start, task_of, until
 from tests.browser.test_pages import axe_page, check
@@ -76,7 +77,7 @@ def test_a_question_is_answered_becomes_an_example_and_is_read(
     reviewer.get_by_label("Title of the example").fill("Short answers")
     reviewer.get_by_role("button", name="Answer").click()
     expect(reviewer.locator("#messages")).to_contain_text("It stands in the guidelines as an example now.")
-    reviewer.context.close()
+    context_close(reviewer.context)
     assert GuidelineExample.objects.get().title == "Short answers"
     assert Seat.objects.get(task=int(held)).state == Seat.State.HELD
     page.goto(live_server.url)
@@ -118,7 +119,7 @@ def test_personal_data_stays_away_and_the_reporter_is_told(
     reviewer.get_by_label("Answer to the person").fill("Thank you, it is out.")
     reviewer.get_by_role("button", name="Decide").click()
     expect(reviewer.get_by_text("No report is open.")).to_be_visible()
-    reviewer.context.close()
+    context_close(reviewer.context)
     assert Report.objects.get().state == Report.State.REMOVED
     page.goto(live_server.url + PROJECT + "mine/")
     expect(page.locator("main")).to_contain_text("Thank you, it is out.")
@@ -148,7 +149,7 @@ def test_missing_time_is_claimed_and_granted(
     expect(admin.locator("main")).to_contain_text("10 min: Practice 10 min")
     admin.get_by_role("button", name="Decide").click()
     expect(admin.locator("#messages")).to_contain_text("Granted.")
-    admin.context.close()
+    context_close(admin.context)
     assert TimeDispute.objects.get().granted_seconds == 720
     page.reload()
     expect(page.locator("main")).to_contain_text("Granted: 12 min")

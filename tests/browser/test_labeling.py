@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from labelapp.labeling.services.seats import seat_take, seats_expire
 from labelapp.models import Annotation, Batch, Draft, Project, Protocol, Seat, TaskSkip, User
+from tests.browser.closing import context_close, page_close
 from tests.browser.labeling_page import (
     SLOW,
     OpenAs,
@@ -146,7 +147,7 @@ def sign_in_elsewhere(page: Page) -> None:
     other.locator("main form button[type=submit]").click()
     other.wait_for_url("**/")
     expect(other.get_by_role("heading", name="Sign in")).to_have_count(0)
-    other.close()
+    page_close(other)
 
 
 def test_who_was_signed_out_signs_in_elsewhere_and_the_answer_arrives(page: Page) -> None:
@@ -226,4 +227,4 @@ def test_the_form_works_without_scripts(browser: Any, page: Page) -> None:
         submit(plain)
     assert Annotation.objects.get().ranking == [[0, 1, 2, 3]]
     assert task_of(plain) != before
-    context.close()
+    context_close(context)

@@ -21,6 +21,7 @@ from labelapp.models import (
     Seat,
     User,
 )
+from tests.browser.closing import page_close
 from tests.browser.labeling_page import (
     SLOW,
     OpenAs,
@@ -266,4 +267,4 @@ def test_a_tab_in_the_background_goes_on_too(page: Page) -> None:
     }""")
     saved(page)
     assert Draft.objects.get(task=shown).content["ranking"] == "B A"
-    other.close()
+    page_close(other)

@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from labelapp.models import Annotation, Annotator, Batch, Completion, Project, Prompt, Protocol, User
+from tests.browser.closing import context_close
 from tests.browser.conftest import signed_in, wait_until_quiet
 from tests.browser.labeling_page import ADDRESS, OpenAs, annotations, rate_all, saved, start, submit, until
 from tests.factories import batch_with_tasks, completion_make, prompt_make, protocol_make
@@ -209,7 +210,7 @@ def test_axe_finds_nothing_on_a_page_in_use(
         page.keyboard.press("Escape")
         page.locator("#leave > summary").click()
     saved(page)
-    context.close()
+    context_close(context)
     wait_until_quiet()
 
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from labelapp.models import Annotation, Batch, Project, Protocol, User
+from tests.browser.closing import context_close
 from tests.browser.conftest import signed_in, wait_until_quiet
 from tests.browser.labeling_page import OpenAs, annotations, rate_all, saved, start, submit, until
 from tests.factories import batch_with_tasks, protocol_make
@@ -136,7 +137,7 @@ def phone(browser: Browser, lena: User, batch: Batch, live_server: Any) -> Itera
     page = context.new_page()
     page.set_default_timeout(10_000)
     yield start(page, live_server)
-    context.close()
+    context_close(context)
     wait_until_quiet()
 
 

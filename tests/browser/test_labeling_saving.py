@@ -9,6 +9,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from labelapp.labeling.services.seats import seats_return
 from labelapp.models import Batch, Draft, Project, Seat, User
+from tests.browser.closing import context_close, page_close
 from tests.browser.conftest import signed_in
 from tests.browser.labeling_page import (
     SLOW,
@@ -159,7 +160,7 @@ def test_the_crash_of_a_tab_loses_nothing(page: Page, live_server: Any) -> None:
     expect(other.locator("#ranking")).to_have_value("C B")
     saved(other)
     assert ranking_stored() == "C B"
-    other.close()
+    page_close(other)
 
 
 def test_offline_and_back(page: Page) -> None:
@@ -181,7 +182,7 @@ def test_another_tab_is_not_overwritten(page: Page, live_server: Any) -> None:
     rank(other, "D C B")
     other.wait_for_timeout(1_500)
     assert ranking_stored() == "A B"
-    other.close()
+    page_close(other)
 
 
 def test_what_was_entered_beside_a_newer_draft_can_be_put_back(page: Page, live_server: Any) -> None:
@@ -198,7 +199,7 @@ def test_what_was_entered_beside_a_newer_draft_can_be_put_back(page: Page, live_
     saved(other)
     assert ranking_stored() == "D C"
     assert kept(other) == []
-    other.close()
+    page_close(other)
 
 
 def test_what_was_entered_beside_a_newer_draft_can_be_left_out(page: Page, live_server: Any) -> None:
@@ -212,7 +213,7 @@ def test_what_was_entered_beside_a_newer_draft_can_be_left_out(page: Page, live_
     other.reload()
     expect(other.locator("#ranking")).to_have_value("A B")
     expect(other.locator("#saved")).not_to_contain_text("not in it")
-    other.close()
+    page_close(other)
 
 
 def test_another_device_is_not_overwritten_by_one_that_was_offline(
@@ -235,7 +236,7 @@ def test_another_device_is_not_overwritten_by_one_that_was_offline(
     says(page, "another tab")
     assert ranking_stored() == "D C B A"
     expect(page.locator("#ranking")).to_have_value("B C D")
-    device.close()
+    context_close(device)
 
 
 def test_a_draft_waits_for_who_was_signed_out(page: Page) -> None:

@@ -17,6 +17,7 @@ from labelapp.models import (
     TaskSkip,
     User,
 )
+from tests.browser.closing import page_close
 from tests.browser.conftest import signed_in
 from tests.browser.labeling_page import (
     SLOW,
@@ -197,4 +198,4 @@ def test_what_was_submitted_in_another_tab_is_not_submitted_twice(page: Page) ->
     notice.get_by_role("link", name="Go to the next task").click()
     expect(other.locator(f'form#task[data-task="{task_of(page)}"]')).to_be_visible()
     assert Annotation.objects.count() == 1
-    other.close()
+    page_close(other)

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from labelapp.models import Annotator, Batch, Project, Protocol, Seat, User
+from tests.browser.closing import context_close
 from tests.browser.conftest import signed_in, wait_until_quiet
 from tests.factories import annotation_make, batch_with_tasks, external_make, protocol_make
 
@@ -37,7 +38,7 @@ def axe_page(browser: Browser, live_server: Any) -> Iterator[Callable[[User | No
         return context.new_page()
 
     yield open_page
-    context.close()
+    context_close(context)
     wait_until_quiet()
 
 
@@ -114,7 +115,7 @@ def test_an_invited_person_joins_and_labels(
     expect(guest.get_by_role("heading", name="No task for you now")).to_be_visible()
     nora = Annotator.objects.get(user__email="nora@example.com")
     assert nora.annotations.get().ranking is not None
-    guest.context.close()
+    context_close(guest.context)
 
 
 def test_who_waits_is_told_of_a_task_and_takes_it_by_a_click(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.closing import page_close
 from tests.services.conftest import Stack
 
 pytestmark = pytest.mark.services
@@ -170,7 +171,7 @@ def test_everything_dies_with_the_tab_and_nothing_is_lost(site: Stack, typist: T
     assert stored(site).startswith(called)
     assert stored(site) != typist.written
     address = typist.page.url
-    typist.page.close()
+    page_close(typist.page)
     typist.page = typist.tab()
     context.set_offline(False)
     typist.page.goto(address)
