@@ -44,8 +44,8 @@ test-learning: install-dev ## run the tests that train models until they have le
 	$(PYTEST) $(TOGETHER) -m learning
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
-	$(PY) -m pytest -m "services and not browser"
-	$(if $(CHROMIUM),$(PY) -m pytest -m "services and browser",@echo "Chromium is not installed: the ring was not turned in a browser.")
+	$(PYTEST) $(TOGETHER) --dist worksteal -m services
+	@$(if $(CHROMIUM),,echo "Chromium is not installed: the ring was not turned in a browser.")
 
 test-browser: install-dev ## run the tests of pages in Chromium
 	$(PYTEST) $(TOGETHER) -m "browser and not services"
@@ -57,8 +57,9 @@ lint: install-dev ## check style, types, templates and migrations
 	$(PY) -m djlint --lint templates
 	$(PY) manage.py makemigrations --check --dry-run --settings tests.ops.no_database
 
-bench: install-dev ## run each benchmark in its quick form
-	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) "$$script" --quick; done
+bench: install-dev ## run each benchmark in its quick form, two at a time: their figures mean nothing then
+	@printf '%s\n' $(BENCHMARKS) | xargs -P 2 -I{} sh -c 'said=$$(OMP_NUM_THREADS=1 $(PY) {} --quick 2>&1); status=$$?; \
+	  printf "== %s\n%s\n" {} "$$said"; exit $$status'
 
 messages: install-dev ## gather what pages say into the catalogs of translators, and compile them (needs gettext)
 	@command -v xgettext >/dev/null || { echo "This needs gettext. Debian, Ubuntu: apt-get install gettext" >&2; exit 1; }

@@ -41,7 +41,7 @@ class Run:
         (place / "test_pages.py").write_text(PAGES)
         without = [option for name in ("django", "cacheprovider", "warnings") for option in ("-p", f"no:{name}")]
         outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-        settings = {"PREFLOOP_VAR": str(folder), "PREFLOOP_TEST_PATIENCE": "4", "HANGS": str(hangs), "TESTS": "4"}
+        settings = {"PREFLOOP_VAR": str(folder), "PREFLOOP_TEST_PATIENCE": "3", "HANGS": str(hangs), "TESTS": "4"}
         process = subprocess.run(
             [
                 *[sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(folder), *without],
@@ -61,28 +61,24 @@ class Run:
         return [int((self.tried / str(number)).read_text()) for number in range(4)]
 
 
-@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def processes(request: pytest.FixtureRequest) -> list[str]:
-    return ["-n", str(request.param)]
-
-
-def test_a_browser_that_hangs_once_is_replaced(tmp_path: Path, processes: list[str]) -> None:
-    run = Run(tmp_path, "browser", 1, *processes)
+@pytest.mark.parametrize("options", [["-n", "1"], ["-n", "2", "--dist", "worksteal"]], ids=" ".join)
+def test_a_browser_that_hangs_once_is_replaced(tmp_path: Path, options: list[str]) -> None:
+    run = Run(tmp_path, "browser", 1, *options)
     assert (run.status, run.tries()) == (0, [1, 2, 1, 1]), run.printed
     assert "5 passed, 1 rerun" in run.printed
-    assert "browser/test_pages.py::test_of_a_page[1] hangs; its process was ended after 4 s" in run.printed
+    assert "browser/test_pages.py::test_of_a_page[1] hangs; its process was ended after 3 s" in run.printed
     assert "in wait_for_an_answer" in run.printed  # though the thread itself stands in another greenlet
 
 
-def test_one_that_hangs_again_has_failed_and_the_others_pass(tmp_path: Path, processes: list[str]) -> None:
-    run = Run(tmp_path, "browser", 2, *processes)
+def test_one_that_hangs_again_has_failed_and_the_others_pass(tmp_path: Path) -> None:
+    run = Run(tmp_path, "browser", 2, "-n", "2")
     assert (run.status, run.tries()) == (1, [1, 2, 1, 1]), run.printed
     assert "1 failed, 4 passed, 1 rerun" in run.printed
     assert "in wait_for_an_answer" in run.printed.partition("= FAILURES =")[2]
 
 
-def test_what_is_no_browser_test_gets_no_second_try(tmp_path: Path, processes: list[str]) -> None:
-    run = Run(tmp_path, "services", 1, *processes)
+def test_what_is_no_browser_test_gets_no_second_try(tmp_path: Path) -> None:
+    run = Run(tmp_path, "services", 1, "-n", "2", "--dist", "worksteal")
     assert (run.status, run.tries()) == (1, [1, 1, 1, 1]), run.printed
     assert "1 failed, 4 passed" in run.printed
 
