@@ -17,6 +17,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-he
 # Tests share the cores; each of them does with one thread.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 TOGETHER := --numprocesses logical --maxprocesses 4
+IN_BROWSER := $(PYTEST) $(TOGETHER) -m "not services" tests/browser
 BENCHMARKS := $(filter-out benchmarks/_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
@@ -38,17 +39,17 @@ run: install ## run the site: http://127.0.0.1:8000/ (make run PORT=8001 for ano
 
 test: install-dev ## run the tests; pages in a real browser too when Chromium is installed
 	$(PYTEST) $(TOGETHER) -m "not services and not browser and not learning"
-	$(if $(CHROMIUM),$(PYTEST) $(TOGETHER) -m "browser and not services",@echo "Chromium is not installed: the browser tests were left out.")
+	$(if $(CHROMIUM),$(IN_BROWSER),@echo "Chromium is not installed: the browser tests were left out.")
 
 test-learning: install-dev ## run the tests that train models until they have learned something (some minutes)
 	$(PYTEST) $(TOGETHER) -m learning
 
 test-services: install-dev ## run the tests that start and kill real servers (some minutes)
-	$(PYTEST) $(TOGETHER) --dist worksteal -m services
-	@$(if $(CHROMIUM),,echo "Chromium is not installed: the ring was not turned in a browser.")
+	$(PYTEST) $(TOGETHER) --dist worksteal -m "services and not browser"
+	$(if $(CHROMIUM),$(PYTEST) $(TOGETHER) -m services tests/browser,@echo "Chromium is not installed: the ring was not turned in a browser.")
 
 test-browser: install-dev ## run the tests of pages in Chromium
-	$(PYTEST) $(TOGETHER) -m "browser and not services"
+	$(IN_BROWSER)
 
 lint: install-dev ## check style, types, templates and migrations
 	$(PY) -m ruff check .
