@@ -67,7 +67,8 @@ def test_a_session_has_a_database_and_leaves_none_behind(tmp_path: Path) -> None
     session = Session(tmp_path / "a", stay=1)
     assert eventually(lambda: len(session.addresses()) == 1, 60)
     (address,) = session.addresses()
-    assert accepts(address)
+    with psycopg.connect(address) as connection:
+        assert connection.execute("SHOW fsync").fetchone() == ("off",)
     assert "2 passed" in session.ended()
     assert not accepts(address)
 
