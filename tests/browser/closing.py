@@ -28,8 +28,15 @@ def page_close(page: Page, seconds: float = 60.0) -> None:
     session.detach()
 
 
+def pages_close(context: BrowserContext) -> None:
+    """Close all pages of a context. What a test does with requests that are still under way is of no account then."""
+    context.unroute_all(behavior="ignoreErrors")
+    for page in context.pages:
+        page.unroute_all(behavior="ignoreErrors")
+        page_close(page)
+
+
 def context_close(context: BrowserContext) -> None:
     """Close its pages, then itself."""
-    for page in context.pages:
-        page_close(page)
+    pages_close(context)
     context.close()

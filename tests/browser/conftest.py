@@ -14,7 +14,7 @@ from django.test import Client
 from playwright.sync_api import BrowserContext, Page
 
 from labelapp.models import User
-from tests.browser.closing import page_close
+from tests.browser.closing import pages_close
 
 # Playwright's synchronous interface runs an event loop, which makes Django think that it is in async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -51,8 +51,7 @@ def browser_type_launch_args() -> dict[str, Any]:
 def context(context: BrowserContext) -> Iterator[BrowserContext]:
     """One whose pages are closed for certain."""
     yield context
-    for page in context.pages:
-        page_close(page)
+    pages_close(context)
 
 
 def wait_until_quiet(seconds: float = 60.0) -> None:
@@ -96,8 +95,7 @@ def open_as(context: BrowserContext, live_server: Any) -> Iterator[Callable[[Use
         return page
 
     yield sign_in
-    for page, _ in pages:
-        page_close(page)
+    pages_close(context)
     wait_until_quiet()
     for _, errors in pages:
         # Refusals and lost connections are what some tests are about; scripts and CSP must never complain.
