@@ -13,9 +13,10 @@ ASK_AGAIN_MS = 1_000
 
 
 def page_close(page: Page, seconds: float = 60.0) -> None:
-    """Ask until it is closed."""
+    """Ask until it is closed. What its test does with requests that are still under way is of no account any more."""
     if page.is_closed():
         return
+    page.unroute_all(behavior="ignoreErrors")
     browser = page.context.browser
     assert browser is not None
     target = page.context.new_cdp_session(page).send("Target.getTargetInfo")["targetInfo"]["targetId"]
@@ -29,10 +30,9 @@ def page_close(page: Page, seconds: float = 60.0) -> None:
 
 
 def pages_close(context: BrowserContext) -> None:
-    """Close all pages of a context. What a test does with requests that are still under way is of no account then."""
+    """Close all pages of a context."""
     context.unroute_all(behavior="ignoreErrors")
     for page in context.pages:
-        page.unroute_all(behavior="ignoreErrors")
         page_close(page)
 
 

@@ -26,7 +26,8 @@ def test_a_request_that_a_test_still_holds_is_let_go(browser: Browser, live_serv
 
     def hold(route: Any) -> None:
         held.append(route)
-        page.wait_for_timeout(60_000)
+        page.wait_for_event("close")
+        raise RuntimeError("The page is gone.")
 
     page.route("**/?held", hold)
     page.goto(live_server.url)
