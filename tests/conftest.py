@@ -1,7 +1,6 @@
 """The cast of every test: lena labels, rita reviews, omar administers, stan is a stranger."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,6 @@ from labelapp.models import Annotator, Project, Protocol, Role, User
 from tests import factories
 
 PASSWORD = "correct horse battery"
-LONGEST = Path(__file__).parent / "services"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: otherwise one process would be left with it when the others are done."""
-    items.sort(key=lambda item: LONGEST not in item.path.parents)
 
 
 @pytest.fixture(autouse=True)

@@ -20,16 +20,16 @@ from labelapp.ops.redis import EmbeddedRedis
 from labelapp.ops.server import InUseError, ServerError, running
 
 TEST_DATA = Path(__file__).resolve().parent.parent / "var" / "test"
-UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+UNSYNCED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-class PassingPostgres(EmbeddedPostgres):
+class UnsyncedPostgres(EmbeddedPostgres):
     """One that does not wait for the disk: what tests write need not outlive the machine."""
 
     @property
     def command(self) -> tuple[str, ...]:
         """The foreground server."""
-        return (*super().command, *(part for setting in UNSAFE for part in ("-c", setting)))
+        return (*super().command, *(part for setting in UNSYNCED for part in ("-c", setting)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -59,9 +59,9 @@ def _provide(services: ExitStack) -> None:
     services.callback(os.environ.pop, "DATABASE_URL", None)
 
 
-def _start_postgres(services: ExitStack) -> PassingPostgres:
+def _start_postgres(services: ExitStack) -> UnsyncedPostgres:
     for number in itertools.count(1):
-        server = PassingPostgres(TEST_DATA / f"postgres-{number}")
+        server = UnsyncedPostgres(TEST_DATA / f"postgres-{number}")
         try:
             services.enter_context(running(server))
         except InUseError:  # by another session of tests

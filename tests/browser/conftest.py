@@ -20,7 +20,7 @@ from tests.browser.closing import pages_close
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 # Playwright's own, which ours replace; and the pages that each window keeps ready below its hidden address bar.
-FEATURES = [
+DISABLED_FEATURES = [
     *["AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "LensOverlay"],
     *["HttpsFirstBalancedModeAutoEnable", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning"],
     *["AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled"],
@@ -28,7 +28,11 @@ FEATURES = [
 ]
 FLAGS = [
     *["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
-    *["--disable-background-networking", "--disable-component-update", f"--disable-features={','.join(FEATURES)}"],
+    *[
+        "--disable-background-networking",
+        "--disable-component-update",
+        f"--disable-features={','.join(DISABLED_FEATURES)}",
+    ],
 ]
 
 

@@ -19,6 +19,11 @@ from labelapp.ops.server import free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: otherwise one process would be left with it when the others are done."""
+    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
+
+
 class Stack:
     """One `manage.py up`, which may be killed and started again."""
 
