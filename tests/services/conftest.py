@@ -27,12 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Stack:
     """One `manage.py up`, which may be killed and started again."""
 
-    def __init__(self, var: Path) -> None:
+    def __init__(self, var: Path, **variables: str) -> None:
         self.var, self.port = var, free_port()
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         # Trainers with a thread for each core are slow to a standstill where others want the cores too.
         quick = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        self.environment = {**kept, "PREFLOOP_VAR": str(var), **quick}
+        self.environment = {**kept, "PREFLOOP_VAR": str(var), **quick, **variables}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -114,9 +114,15 @@ def command_of(pid: int) -> str:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+def variables() -> dict[str, str]:
+    """What the stack finds in its environment beyond what it needs."""
+    return {}
+
+
+@pytest.fixture
+def stack(tmp_path: Path, variables: dict[str, str]) -> Iterator[Stack]:
     """A running stack; stopped, and its log printed when the test failed."""
-    made = Stack(tmp_path)
+    made = Stack(tmp_path, **variables)
     try:
         made.start()
         yield made

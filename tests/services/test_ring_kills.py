@@ -1,6 +1,8 @@
 """SIGKILL of worker, trainer, redis, PostgreSQL and everything while a model is trained, or is sampled from."""
 
 import json
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,9 +22,12 @@ from tests.services.conftest import Stack, command_of
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from tests.services.slow_trainer import REST
+
 pytestmark = pytest.mark.services
 
-WORKER, TRAINER, REDIS, POSTGRES, ALL = "compute@", "-m trainer", "redis-server", "postgres", "all"
+SLOW_TRAINER = "-m tests.services.slow_trainer"
+WORKER, TRAINER, REDIS, POSTGRES, ALL = "compute@", SLOW_TRAINER, "redis-server", "postgres", "all"
 CALL = "from tests.services import ring; found = getattr(ring, given[0])(*given[1:])"
 TIME_PASSES = """
 UPDATE labelapp_job SET heartbeat_at = now() - interval '70 s'
@@ -40,13 +45,20 @@ class Work:
     job: int
     written: Callable[[], int]
 
-    def disturb(self, kills: dict[str, int]) -> None:
-        """Kill each of these once so many lines are written, and wait until one trainer works again."""
+    def disturb(self, kills: dict[str, int], *, rest: float) -> None:
+        """Kill each of these once so many lines are written, and wait until one trainer works again.
+
+        Meanwhile the trainer rests before each pass through its model, so many seconds: where it is quick and the
+        services are slow to come back, it would be done before the last kill.
+        """
+        resting = self.stack.var / REST
+        resting.write_text(str(rest))
         for word, lines in kills.items():
             self._wait(partial(self._at_work, lines))
             [before] = self.trainers()
             self._kill(word)
             self._wait(partial(self._settled, word, before))
+        resting.unlink()
 
     def end(self) -> None:
         """Wait for the job's end, after which no trainer is left."""
@@ -100,6 +112,12 @@ class Work:
         return None
 
 
+@pytest.fixture
+def variables() -> dict[str, str]:
+    """The stack's trainer is one that can be slowed down."""
+    return {"PREFLOOP_TRAINER": f"{shlex.quote(sys.executable)} {SLOW_TRAINER}"}
+
+
 def wait_patiently(holds: Callable[[], bool], seconds: float = 150, pause: float = 0.05) -> None:
     """Wait until something holds; fail when it does not come."""
     end = time.monotonic() + seconds
@@ -139,7 +157,7 @@ def ask(stack: Stack, name: str, *values: Any) -> Any:
 def test_a_training_ends_with_the_same_weights_whatever_is_killed(stack: Stack) -> None:
     ask(stack, "project_fill")
     disturbed = Work(stack, ask(stack, "training_start", "Disturbed"), lambda: steps_in(stack.var / "runs/run-1"))
-    disturbed.disturb({WORKER: 12, TRAINER: 27, REDIS: 38, POSTGRES: 42, ALL: 95})
+    disturbed.disturb({WORKER: 12, TRAINER: 27, REDIS: 38, POSTGRES: 42, ALL: 65}, rest=0.2)
     disturbed.end()
     calm = Work(stack, ask(stack, "training_start", "Calm"), lambda: 0)
     calm.end()
@@ -156,7 +174,7 @@ def test_a_sampling_draws_each_completion_once_whatever_is_killed(stack: Stack) 
     job = ask(stack, "sampling_start")
     [model] = ask(stack, "models")
     disturbed = Work(stack, job, lambda: completions_in(stack.var / f"runs/sample-{job}-{model}"))
-    disturbed.disturb({WORKER: 40, TRAINER: 100, REDIS: 150, POSTGRES: 160, ALL: 330})
+    disturbed.disturb({WORKER: 40, TRAINER: 100, REDIS: 150, POSTGRES: 160, ALL: 210}, rest=0.01)
     disturbed.end()
     calm = Work(stack, ask(stack, "sampling_start"), lambda: 0)
     calm.end()
