@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,18 @@ from labelapp.ops.server import free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: otherwise one process would be left with it when the others are done."""
-    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each process begins with its share of what takes longest: of the quick tests the others can take some later.
+
+    xdist's `worksteal` first cuts the list into as many pieces as there are processes, and then moves only the ends.
+    """
+    shares = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if Path(__file__).parent in item.path.parents]
+    quick = [item for item in items if item not in slow]
+    cuts = [len(quick) * share // shares for share in range(shares + 1)]
+    pieces = [(*slow[share::shares], *quick[first:last]) for share, (first, last) in enumerate(pairwise(cuts))]
+    items[:] = [item for piece in pieces for item in piece]
 
 
 class Stack:
